@@ -1,0 +1,1 @@
+"""Accounting formulas, detectors and integrators: pure functions of their inputs."""

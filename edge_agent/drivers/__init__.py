@@ -1,0 +1,1 @@
+"""Drivers: one protocol a file."""

@@ -1,0 +1,163 @@
+"""The exception classes, by who must act.
+
+    CarbonError
+    ├── ConfigError          the operator: file, line, key, value, what would be right
+    ├── DeviceError          the acquisition supervisor retries
+    │   ├── NoAnswer         nothing came in time, or the connection broke
+    │   ├── BadAnswer        something came that is not an answer to the question
+    │   └── Refused          the device answered with an error of its own
+    ├── EvidenceError        the gateway quarantines under ``reason``
+    │   ├── WrongSize, WrongTopic, BadEnvelope, BadHeader, WrongType
+    │   ├── UnknownKey, WrongAgent, BadSignature, KeyNotValid
+    │   ├── BadProfile, BadIdentity
+    │   └── Replay, Gap, Fork      chain rules
+    ├── KeyFileError         the operator: a key file is unsafe or unreadable
+    ├── StoreError           retry, never drop
+    └── CalculationError     factor missing or input out of range: the value is absent and says why
+"""
+
+
+class CarbonError(Exception):
+    """Base of all errors raised on purpose."""
+
+
+class ConfigError(CarbonError):
+    """A configuration value is wrong; names where and what would be right."""
+
+    def __init__(
+        self, message: str, *, file: str = "", line: int = 0, key: str = "", right: str = ""
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.file = file
+        self.line = line
+        self.key = key
+        self.right = right
+
+    def __str__(self) -> str:
+        where = f"{self.file}:{self.line}" if self.line else self.file
+        parts = [part for part in (where, self.key, self.message) if part]
+        text = ": ".join(parts)
+        return f"{text} ({self.right})" if self.right else text
+
+
+class DeviceError(CarbonError):
+    """Talking to a device failed; the supervisor retries."""
+
+
+class NoAnswer(DeviceError):
+    """Nothing came in time, or the connection broke."""
+
+
+class BadAnswer(DeviceError):
+    """Something came that is not an answer to the question."""
+
+
+class Refused(DeviceError):
+    """The device answered with an error of its own."""
+
+    def __init__(self, message: str, *, code: int | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class EvidenceError(CarbonError):
+    """A message is not acceptable as evidence; ``reason`` is its quarantine reason."""
+
+    reason = "evidence"
+
+
+class WrongSize(EvidenceError):
+    """The message is larger than the wire allows."""
+
+    reason = "size"
+
+
+class WrongTopic(EvidenceError):
+    """The topic is not ``carbon/v1/{site}/{agent}/{kind}``."""
+
+    reason = "topic"
+
+
+class BadEnvelope(EvidenceError):
+    """The bytes do not have the one fixed shape of a COSE_Sign1 envelope."""
+
+    reason = "envelope"
+
+
+class BadHeader(EvidenceError):
+    """The protected header is not exactly algorithm, content type and key id."""
+
+    reason = "header"
+
+
+class WrongType(EvidenceError):
+    """The content type is not the one this topic carries."""
+
+    reason = "type"
+
+
+class UnknownKey(EvidenceError):
+    """No enrolled key has this key id."""
+
+    reason = "unknown_key"
+
+
+class WrongAgent(EvidenceError):
+    """The key is enrolled for another site or agent."""
+
+    reason = "wrong_agent"
+
+
+class BadSignature(EvidenceError):
+    """The signature does not verify under the enrolled key."""
+
+    reason = "signature"
+
+
+class KeyNotValid(EvidenceError):
+    """The key is not valid at the batch's last time."""
+
+    reason = "key_time"
+
+
+class BadProfile(EvidenceError):
+    """The payload is not deterministic CBOR of the allowed profile."""
+
+    reason = "profile"
+
+
+class BadIdentity(EvidenceError):
+    """Site or agent inside the payload differ from the topic or the enrolment."""
+
+    reason = "identity"
+
+
+class Replay(EvidenceError):
+    """The batch is already in the ledger, byte for byte."""
+
+    reason = "replay"
+
+
+class Gap(EvidenceError):
+    """Batches between the chain's head and this one are missing."""
+
+    reason = "gap"
+
+
+class Fork(EvidenceError):
+    """Another batch already stands at this place of the chain."""
+
+    reason = "fork"
+
+
+class KeyFileError(CarbonError):
+    """A key file is unsafe (rights, owner, link) or unreadable."""
+
+
+class StoreError(CarbonError):
+    """The store cannot be written or read now; retry, never drop."""
+
+
+class CalculationError(CarbonError):
+    """A factor is missing or an input is out of range; the value is absent and says why."""

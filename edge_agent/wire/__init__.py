@@ -1,0 +1,1 @@
+"""The wire: deterministic CBOR, COSE_Sign1, chain rules, keys, Merkle hashing."""

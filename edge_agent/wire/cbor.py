@@ -1,0 +1,116 @@
+"""Deterministic CBOR (RFC 8949 section 4.2.1) of the wire's profile.
+
+Allowed: integers in 64 bits, byte strings, NFC text without control characters, arrays, maps
+with text keys, false, true, null, floats in their shortest form; depth at most 6. Forbidden:
+tags, indefinite lengths, other simple values, negative zero, duplicate keys. For text-only keys
+the length-first order that the library writes and the bytewise order of 4.2.1 agree.
+Non-finite floats are refused unless the caller asks to see them.
+"""
+
+import math
+import unicodedata
+from typing import Any
+
+import cbor2
+
+from edge_agent.errors import BadProfile
+
+MAX_DEPTH = 6
+_TAGS_REFUSED = 512
+_PLAIN_NUMBERS = frozenset({int, float, type(None)})
+
+
+def _refuse_tag(*_args: object, **_kwargs: object) -> Any:
+    message = "CBOR tags are not allowed"
+    raise BadProfile(message)
+
+
+_NO_TAGS: Any = dict.fromkeys(range(_TAGS_REFUSED), _refuse_tag)
+
+
+def encode(value: Any) -> bytes:
+    """Deterministic bytes of a value built from the profile's types.
+
+    Negative zero must not be in it: ``decode`` of the result would refuse it.
+    """
+    return cbor2.dumps(value, canonical=True)
+
+
+def decode(encoded: bytes, *, finite: bool = True) -> Any:
+    """The value of profile-conforming bytes; every other byte string is refused.
+
+    Decodes with tags, indefinite lengths and duplicate keys refused, walks the value, encodes
+    it again and compares bytes, so that one value has one encoding.
+
+    Args:
+        encoded: the whole message, nothing behind it.
+        finite: refuse NaN and infinities too.
+
+    Raises:
+        BadProfile: the bytes are not deterministic CBOR of the profile.
+    """
+    try:
+        value = cbor2.loads(
+            encoded,
+            max_depth=MAX_DEPTH,
+            allow_indefinite=False,
+            allow_duplicate_keys=False,
+            tag_hook=_refuse_tag,
+            semantic_decoders=_NO_TAGS,
+        )
+    except (cbor2.CBORDecodeError, ValueError, OverflowError, MemoryError) as error:
+        message = f"not decodable: {error}"
+        raise BadProfile(message) from error
+    _walk(value, finite=finite)
+    if encode(value) != encoded:
+        message = "not in deterministic form"
+        raise BadProfile(message)
+    return value
+
+
+def _walk(value: Any, *, finite: bool) -> None:
+    """Refuse every item outside the profile; depth is bounded by the decoder already."""
+    kind = type(value)
+    if kind is float:
+        _check_floats((value,), finite=finite)
+    elif kind is str:
+        _check_text(value)
+    elif kind is list:
+        kinds = set(map(type, value))
+        if kinds <= _PLAIN_NUMBERS:
+            if float in kinds:
+                _check_floats(value, finite=finite)
+            return
+        for item in value:
+            _walk(item, finite=finite)
+    elif kind is dict:
+        for key, item in value.items():
+            if type(key) is not str:
+                message = "map keys must be text"
+                raise BadProfile(message)
+            _check_text(key)
+            _walk(item, finite=finite)
+    elif kind not in (int, bool, bytes, type(None)):
+        message = f"{kind.__name__} is not allowed"
+        raise BadProfile(message)
+
+
+def _check_floats(values: Any, *, finite: bool) -> None:
+    if 0.0 in values and any(
+        value == 0.0 and type(value) is float and math.copysign(1.0, value) < 0 for value in values
+    ):
+        message = "negative zero"
+        raise BadProfile(message)
+    if finite and not all(value is None or math.isfinite(value) for value in values):
+        message = "a number is not finite"
+        raise BadProfile(message)
+
+
+def _check_text(text: str) -> None:
+    if text.isascii():
+        if text.isprintable():
+            return
+    elif text.isprintable() and unicodedata.is_normalized("NFC", text):
+        return
+    message = "text must be NFC and free of control characters"
+    raise BadProfile(message)

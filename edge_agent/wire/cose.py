@@ -1,0 +1,187 @@
+"""COSE_Sign1 (RFC 9052) of one fixed shape, parsed by hand before any CBOR library runs.
+
+    d2                      tag 18
+    84                      array(4)
+    58 LL <LL bytes>        protected header {1: alg, 3: content type, 4: kid}
+    a0                      unprotected header: always empty
+    5x .. <n bytes>         payload, shortest length head, 1 <= n <= 262 144
+    58 40 <64 bytes>        signature
+
+A stock verifier would also accept other shapes of the same message with other hashes; this
+parser accepts exactly one, so nobody without the key can make a second form of a batch.
+"""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from edge_agent.errors import BadEnvelope, BadHeader, WrongSize, WrongType
+from edge_agent.wire import cbor
+from edge_agent.wire.keys import ED25519, PublicKey, Signer, key_id
+
+MAX_PAYLOAD = 262_144
+MAX_MESSAGE = 262_400
+_SIGNATURE_BYTES = 64
+_KID_BYTES = 32
+_CONTENT_TYPE = "application/vnd.carbon.{}+cbor"
+
+
+class MessageType(StrEnum):
+    """What a message is; separates the signing domains."""
+
+    BATCH = "batch"
+    CONFIG = "config"
+    ACK = "ack"
+    STATUS = "status"
+    MONTH = "month"
+    MANIFEST = "manifest"
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """The six parts of a message, not yet verified."""
+
+    type: MessageType
+    kid: bytes
+    protected: bytes
+    payload: bytes
+    signature: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """A message whose signature was checked; ``sha256`` is over the whole message."""
+
+    type: MessageType
+    kid: bytes
+    payload: bytes
+    raw: bytes
+    sha256: bytes
+
+
+def _protected(kind: MessageType, kid: bytes) -> bytes:
+    content_type = _CONTENT_TYPE.format(kind.value).encode()
+    return (
+        b"\xa3\x01"
+        + bytes([0x20 - 1 - ED25519])
+        + b"\x03\x78"
+        + bytes([len(content_type)])
+        + content_type
+        + b"\x04\x58\x20"
+        + kid
+    )
+
+
+def _bytes_head(length: int) -> bytes:
+    if length < 24:
+        return bytes([0x40 + length])
+    if length < 0x100:
+        return bytes([0x58, length])
+    if length < 0x1_0000:
+        return b"\x59" + length.to_bytes(2, "big")
+    return b"\x5a" + length.to_bytes(4, "big")
+
+
+def to_be_signed(protected: bytes, payload: bytes) -> bytes:
+    """The Sig_structure of RFC 9052 section 4.4 with empty external data."""
+    return cbor.encode(["Signature1", protected, b"", payload])
+
+
+def sign(kind: MessageType, payload: bytes, signer: Signer) -> bytes:
+    """The signed message around a payload.
+
+    Raises:
+        WrongSize: the payload is empty or larger than the wire allows.
+    """
+    if not 0 < len(payload) <= MAX_PAYLOAD:
+        message = f"payload of {len(payload)} bytes; 1 to {MAX_PAYLOAD} are allowed"
+        raise WrongSize(message)
+    protected = _protected(kind, key_id(signer.public_spki()))
+    signature = signer.sign(to_be_signed(protected, payload))
+    return b"".join(
+        (
+            b"\xd2\x84",
+            _bytes_head(len(protected)),
+            protected,
+            b"\xa0",
+            _bytes_head(len(payload)),
+            payload,
+            b"\x58\x40",
+            signature,
+        )
+    )
+
+
+def parse(raw: bytes) -> Envelope:
+    """Take a message apart; accepts the one fixed shape only.
+
+    Raises:
+        WrongSize, BadEnvelope, BadHeader: it is not of that shape.
+    """
+    if len(raw) > MAX_MESSAGE:
+        message = f"{len(raw)} bytes; at most {MAX_MESSAGE} are allowed"
+        raise WrongSize(message)
+    if raw[:2] != b"\xd2\x84":
+        message = "does not begin with tag 18 and an array of four"
+        raise BadEnvelope(message)
+    protected, at = _byte_string(raw, 2)
+    if raw[at : at + 1] != b"\xa0":
+        message = "the unprotected header is not empty"
+        raise BadEnvelope(message)
+    payload, at = _byte_string(raw, at + 1)
+    signature, at = _byte_string(raw, at)
+    if at != len(raw) or len(signature) != _SIGNATURE_BYTES or not payload:
+        message = "wrong signature length, empty payload or trailing bytes"
+        raise BadEnvelope(message)
+    kind, kid = _header(protected)
+    return Envelope(kind, kid, protected, payload, signature)
+
+
+def _byte_string(raw: bytes, at: int) -> tuple[bytes, int]:
+    """A definite byte string at ``at`` with the shortest length head, and where it ends."""
+    first = raw[at] if at < len(raw) else 0
+    if 0x40 <= first < 0x58:
+        length, start = first - 0x40, at + 1
+    elif 0x58 <= first <= 0x5A:
+        width = 1 << (first - 0x58)
+        length, start = int.from_bytes(raw[at + 1 : at + 1 + width], "big"), at + 1 + width
+    else:
+        message = f"byte {at} does not start a byte string of definite length"
+        raise BadEnvelope(message)
+    if length > MAX_PAYLOAD or start + length > len(raw):
+        message = f"byte string at {at} is longer than the message"
+        raise BadEnvelope(message)
+    if raw[at:start] != _bytes_head(length):
+        message = f"length head at {at} is not in shortest form"
+        raise BadEnvelope(message)
+    return raw[start : start + length], start + length
+
+
+def _header(protected: bytes) -> tuple[MessageType, bytes]:
+    kid = protected[-_KID_BYTES:]
+    for kind in MessageType:
+        if protected == _protected(kind, kid):
+            return kind, kid
+    message = "the protected header is not exactly algorithm, content type and key id"
+    raise BadHeader(message)
+
+
+def verify(raw: bytes, kind: MessageType, find_key: Callable[[bytes], PublicKey]) -> Verified:
+    """Check shape, type, key and signature of a message, cheap before dear.
+
+    Args:
+        raw: the whole message as received.
+        kind: the only type accepted here.
+        find_key: gives the public key for a key id or raises ``UnknownKey``/``WrongAgent``.
+
+    Raises:
+        EvidenceError: the subclass of the first rule the message breaks.
+    """
+    envelope = parse(raw)
+    if envelope.type is not kind:
+        message = f"a {envelope.type.value} message where a {kind.value} message belongs"
+        raise WrongType(message)
+    public = find_key(envelope.kid)
+    public.verify(envelope.signature, to_be_signed(envelope.protected, envelope.payload))
+    return Verified(kind, envelope.kid, envelope.payload, raw, hashlib.sha256(raw).digest())

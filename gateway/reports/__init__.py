@@ -1,0 +1,1 @@
+"""Month reports and their renderings."""

@@ -1,0 +1,1 @@
+"""Point stores: projections of the ledger that can be rebuilt."""

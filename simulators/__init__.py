@@ -1,0 +1,1 @@
+"""Simulated plant: seeded physics behind real protocols, writing down the truth. Never shipped."""

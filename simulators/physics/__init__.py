@@ -1,0 +1,1 @@
+"""Seeded physics that records the truth."""
