@@ -86,7 +86,8 @@ def plan(settings: PotlineSettings, rng: np.random.Generator) -> Schedule:
     line_rng, *pot_rngs = rng.spawn(1 + settings.pots)
     outages = _plan_outages(settings, line_rng)
     absences, start_ups = _plan_absences(settings, line_rng)
-    pinned = _pin_outage_effects(settings, outages, line_rng)
+    always_in = [pot for pot in range(settings.pots) if not absences[pot]]
+    pinned = _pin_outage_effects(settings.outage_effects, outages, always_in, line_rng)
     rates = line_rng.gamma(1.5, settings.effects_per_pot_day / 1.5, settings.pots)
     setpoints = np.clip(line_rng.normal(4.15, 0.05, settings.pots), 4.0, 4.3)
     effects: list[Effect] = []
@@ -143,13 +144,13 @@ def _plan_absences(
 
 
 def _pin_outage_effects(
-    settings: PotlineSettings, outages: Sequence[Interval], rng: np.random.Generator
+    wanted: int, outages: Sequence[Interval], pots: Sequence[int], rng: np.random.Generator
 ) -> dict[int, Interval]:
     """Pot and burning time of the effects that an outage is to cut short; a pot gets one at most."""
-    pots = rng.permutation(settings.pots)
+    chosen = rng.permutation(np.array(pots, dtype=np.int64))
     return {
         int(pot): Interval(outage.start - int(rng.integers(25, 90)), outage.start)
-        for pot, outage in zip(pots, outages[: settings.outage_effects], strict=False)
+        for pot, outage in zip(chosen, outages[:wanted], strict=False)
     }
 
 

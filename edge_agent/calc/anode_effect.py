@@ -1,0 +1,379 @@
+"""Anode-effect detector of one pot: voltages in, ``AnodeEffect``s, gaps and hourly sums out.
+
+A sample holds until the next one, at most ``max_hold_s``. Rules (anode-effect-pfc.md 5):
+
+    A1  voltage at or above v_on for t_on_s between sample times confirms an effect; it starts
+        at the first of these samples; what is not confirmed is a spike
+    A2  voltage below v_off for t_off_s closes it; it ends at the first of these samples
+    A3  silence beyond the hold inside an effect: still on afterwards -> the gap counts, as
+        estimated time; normal afterwards -> it ended in the gap, at most gap_cap_s into it
+    A4  silence beyond the hold otherwise is unobserved time: in no numerator, no denominator
+    A5  line current off closes an effect at once; no effect can start
+    A6  voltage below v_out with current on for t_out_s, or a status that says so: out of
+        circuit since the first such sample; no cell time, no effects
+    A7  effects that start within reoccur_s of the end of the one before share its group
+    A8  sums are split by time over hours; a count belongs to the hour of the start
+
+Long normal stretches are skipped by vector operations; the result does not depend on how the
+samples are cut into pieces.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_agent.calc.detector_state import (
+    DetectorSettings,
+    DetectorState,
+    Effect,
+    Gap,
+    Output,
+    Phase,
+    Segment,
+    Started,
+)
+from edge_agent.calc.windows import MINUTE_NS
+from edge_agent.readings import AnodeEffect
+
+NS_PER_S = 10**9
+_SHORT = 8
+"""Pieces below this length are stepped through: cheaper than vector set-up."""
+
+Times = NDArray[np.int64]
+Volts = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+
+
+class PotDetector:
+    """Streaming detector of one pot over an explicit state."""
+
+    def __init__(
+        self, pot: str, settings: DetectorSettings, state: DetectorState | None = None
+    ) -> None:
+        self.pot = pot
+        self.settings = settings
+        self.state = state or DetectorState()
+        self._out: list[Output] = []
+
+    def feed(self, times: Times, volts: Volts, on: Flags) -> None:
+        """Take samples in strictly rising order of time.
+
+        Args:
+            times: ns since 1970 UTC, shape [n].
+            volts: pot voltage [V], finite, shape [n].
+            on: whether the line current flowed at each sample, shape [n].
+        """
+        count = len(times)
+        if count <= _SHORT:
+            for time_ns, volt, flowing in zip(
+                times.tolist(), volts.tolist(), on.tolist(), strict=True
+            ):
+                self._step(time_ns, volt, flowing=flowing)
+            return
+        notable = np.flatnonzero(self._notable(times, volts, on))
+        at = 0
+        while at < count:
+            if self._idle():
+                place = int(np.searchsorted(notable, at))
+                stop = int(notable[place]) if place < len(notable) else count
+                if stop > at:
+                    self._skip(times[at:stop], volts[at:stop])
+                    at = stop
+                    continue
+            self._step(int(times[at]), float(volts[at]), flowing=bool(on[at]))
+            at += 1
+
+    def set_circuit(self, time_ns: int, *, in_circuit: bool, starting: bool = False) -> None:
+        """Take note of the plant's own pot status from ``time_ns`` on (A6)."""
+        state = self.state
+        self._hold_until(time_ns, None, flowing=True)
+        state.status_known = True
+        state.starting = starting
+        if in_circuit:
+            if state.phase is Phase.OUT:
+                state.phase = Phase.NORMAL
+        elif state.phase is not Phase.OUT:
+            self._abandon(time_ns, "out_of_circuit")
+            state.phase = Phase.OUT
+        if state.last_ns is not None:
+            state.last_ns = max(state.last_ns, time_ns)
+
+    def advance(self, time_ns: int) -> None:
+        """Account for the last sample's hold up to ``time_ns``; no sample is taken."""
+        state = self.state
+        if state.last_ns is None or time_ns <= state.last_ns:
+            return
+        end = min(time_ns, state.sample_ns + self.settings.max_hold_ns)
+        if end > state.last_ns:
+            self._segment(state.last_ns, end, state.last_v)
+            state.last_ns = end
+
+    def outputs(self) -> Sequence[Output]:
+        """Started and ended effects and gaps since the last call."""
+        out, self._out = self._out, []
+        return out
+
+    def open_effect(self) -> AnodeEffect | None:
+        """The effect that is going on, as far as it got."""
+        state = self.state
+        if state.effect is None:
+            return None
+        return self._finished(state.effect, state.last_ns or state.effect.start_ns, "open")
+
+    # -- one sample -------------------------------------------------------------------------
+
+    def _step(self, time_ns: int, volt: float, *, flowing: bool) -> None:
+        state = self.state
+        self._hold_until(time_ns, volt, flowing=flowing)
+        if state.phase is not Phase.OUT or not state.status_known:
+            if not flowing:
+                self._current_off(time_ns)
+            else:
+                self._judge(time_ns, volt)
+        if state.phase is Phase.NORMAL and self.settings.v_target is None:
+            state.learn(time_ns // MINUTE_NS, volt, 1)
+        state.last_ns = state.sample_ns = time_ns
+        state.last_v = volt
+
+    def _judge(self, time_ns: int, volt: float) -> None:
+        state, settings = self.state, self.settings
+        if state.phase is Phase.NO_CURRENT:
+            state.phase = Phase.NORMAL
+        if state.phase is Phase.EFFECT:
+            self._judge_effect(time_ns, volt)
+            return
+        if volt < settings.v_out and not state.status_known:
+            self._judge_low(time_ns)
+            return
+        if state.phase in (Phase.LOW, Phase.OUT):
+            self._return_to_circuit()
+        if volt >= settings.v_on:
+            if state.phase is Phase.NORMAL:
+                state.phase, state.since_ns, state.pending = Phase.CANDIDATE, time_ns, []
+            if time_ns - state.since_ns >= settings.t_on_ns:
+                self._confirm(volt)
+        elif state.phase is Phase.CANDIDATE:
+            self._drop_candidate()
+
+    def _judge_effect(self, time_ns: int, volt: float) -> None:
+        state, settings = self.state, self.settings
+        effect = state.effect
+        assert effect is not None  # noqa: S101  the phase says so
+        if volt >= settings.v_off:
+            self._commit_pending(effect)
+            state.below_ns = None
+            effect.peak_v = max(effect.peak_v, volt)
+        elif state.below_ns is None:
+            state.below_ns, state.pending = time_ns, []
+        elif time_ns - state.below_ns >= settings.t_off_ns:
+            self._close(state.below_ns, "normal")
+
+    def _judge_low(self, time_ns: int) -> None:
+        """A6 without a status: low voltage with the current on."""
+        state = self.state
+        if state.phase is Phase.CANDIDATE:
+            self._drop_candidate()
+        if state.phase is Phase.NORMAL:
+            state.phase, state.since_ns, state.pending = Phase.LOW, time_ns, []
+        elif state.phase is Phase.LOW and time_ns - state.since_ns >= self.settings.t_out_ns:
+            state.phase = Phase.OUT
+            for start_ns, end_ns, _ in state.pending:
+                state.windows.add_out(start_ns, end_ns)
+            state.pending = []
+
+    def _return_to_circuit(self) -> None:
+        state = self.state
+        if state.phase is Phase.LOW:
+            for start_ns, end_ns, _ in state.pending:
+                state.windows.add_observed(start_ns, end_ns)
+        state.phase, state.pending = Phase.NORMAL, []
+
+    def _drop_candidate(self) -> None:
+        state = self.state
+        state.spikes += 1
+        state.phase, state.pending = Phase.NORMAL, []
+
+    def _confirm(self, volt: float) -> None:
+        """A1 and A7: the candidate is an effect."""
+        state = self.state
+        start_ns = state.since_ns
+        again = (
+            state.last_end_ns is not None
+            and start_ns - state.last_end_ns <= self.settings.reoccur_ns
+        )
+        if not again:
+            state.group += 1
+            state.windows.add_count(start_ns)
+        peak = max([volt, *(segment[2] for segment in state.pending)])
+        effect = Effect(
+            start_ns, state.group, state.target(self.settings.v_target), state.starting, peak
+        )
+        state.phase, state.effect, state.below_ns = Phase.EFFECT, effect, None
+        self._commit_pending(effect)
+        self._out.append(Started(self.pot, start_ns, state.group, restrike=again))
+
+    def _current_off(self, time_ns: int) -> None:
+        """A5."""
+        self._abandon(time_ns, "current_off")
+        if self.state.phase is not Phase.OUT:
+            self.state.phase = Phase.NO_CURRENT
+
+    def _abandon(self, time_ns: int, reason: str) -> None:
+        """End whatever is going on because the pot cannot have an effect any more."""
+        state = self.state
+        if state.phase is Phase.EFFECT:
+            if state.below_ns is not None:
+                self._close(state.below_ns, "normal")
+            else:
+                self._close(time_ns, reason)
+        elif state.phase is Phase.CANDIDATE:
+            self._drop_candidate()
+        elif state.phase is Phase.LOW:
+            self._return_to_circuit()
+
+    # -- time between samples ---------------------------------------------------------------
+
+    def _hold_until(self, time_ns: int, volt: float | None, *, flowing: bool) -> None:
+        """Account for the time since the last sample, a gap included (A3, A4).
+
+        ``volt`` is None when no sample but a status ends the stretch.
+        """
+        state = self.state
+        if state.last_ns is None or time_ns <= state.last_ns:
+            return
+        end = min(time_ns, max(state.last_ns, state.sample_ns + self.settings.max_hold_ns))
+        if end > state.last_ns:
+            self._segment(state.last_ns, end, state.last_v)
+        if time_ns > end:
+            self._gap(end, time_ns, volt, flowing=flowing)
+        state.last_ns = time_ns
+
+    def _gap(self, start_ns: int, end_ns: int, volt: float | None, *, flowing: bool) -> None:
+        state, settings = self.state, self.settings
+        self._out.append(Gap(self.pot, start_ns, end_ns))
+        if state.phase is Phase.EFFECT:
+            if state.below_ns is not None:
+                if end_ns - state.below_ns >= settings.t_off_ns:
+                    self._close(state.below_ns, "normal")
+                return
+            if flowing and volt is not None and volt >= settings.v_off:
+                self._estimate(start_ns, end_ns)
+            else:
+                cut = min(end_ns, start_ns + settings.gap_cap_ns)
+                self._estimate(start_ns, cut)
+                self._close(cut, "ended_in_gap")
+        elif state.phase is Phase.CANDIDATE:
+            if flowing and volt is not None and volt >= settings.v_on:
+                state.pending.append((start_ns, end_ns, state.last_v))
+                state.candidate_gap_ns += end_ns - start_ns
+            else:
+                self._drop_candidate()
+        elif state.phase is Phase.OUT:
+            state.windows.add_out(start_ns, end_ns)
+
+    def _estimate(self, start_ns: int, end_ns: int) -> None:
+        """Effect time assumed, not observed (A3); it enters numerator and denominator."""
+        state = self.state
+        if state.effect is not None:
+            state.effect.estimated_ns += end_ns - start_ns
+            state.windows.add_observed(start_ns, end_ns)
+            self._credit(state.effect, (start_ns, end_ns, state.last_v))
+
+    def _segment(self, start_ns: int, end_ns: int, volt: float) -> None:
+        """One stretch with a constant voltage, by phase."""
+        state = self.state
+        if state.phase is Phase.OUT:
+            state.windows.add_out(start_ns, end_ns)
+            return
+        if state.phase is Phase.LOW:
+            state.pending.append((start_ns, end_ns, volt))
+            return
+        if state.phase is Phase.NO_CURRENT and not self.settings.outage_in_service:
+            state.windows.add_out(start_ns, end_ns)
+            return
+        state.windows.add_observed(start_ns, end_ns)
+        if state.phase is Phase.CANDIDATE or state.below_ns is not None:
+            state.pending.append((start_ns, end_ns, volt))
+        elif state.phase is Phase.EFFECT and state.effect is not None:
+            self._credit(state.effect, (start_ns, end_ns, volt))
+
+    # -- effects ----------------------------------------------------------------------------
+
+    def _commit_pending(self, effect: Effect) -> None:
+        state = self.state
+        for segment in state.pending:
+            self._credit(effect, segment)
+        effect.estimated_ns += state.candidate_gap_ns
+        state.pending, state.candidate_gap_ns = [], 0
+
+    def _credit(self, effect: Effect, segment: Segment) -> None:
+        start_ns, end_ns, volt = segment
+        above = volt >= self.settings.v_on
+        effect.add(end_ns - start_ns, volt, above=above)
+        self.state.windows.add_effect(segment, effect.target_v, above=above)
+
+    def _close(self, end_ns: int, reason: str) -> None:
+        state = self.state
+        effect = state.effect
+        assert effect is not None  # noqa: S101  the phase says so
+        self._out.append(self._finished(effect, end_ns, reason))
+        state.last_end_ns = end_ns
+        state.phase, state.effect, state.below_ns, state.pending = Phase.NORMAL, None, None, []
+
+    def _finished(self, effect: Effect, end_ns: int, reason: str) -> AnodeEffect:
+        gross_ns = end_ns - effect.start_ns
+        return AnodeEffect(
+            pot=self.pot,
+            start_ns=effect.start_ns,
+            end_ns=end_ns,
+            above_threshold_s=effect.net_ns / NS_PER_S,
+            gross_s=gross_ns / NS_PER_S,
+            estimated_s=effect.estimated_ns / NS_PER_S,
+            peak_v=effect.peak_v,
+            mean_v=effect.volt_seconds * NS_PER_S / gross_ns if gross_ns else effect.peak_v,
+            overvoltage_v_s=effect.overvoltage_v_s,
+            overvoltage_algebraic_v_s=effect.overvoltage_algebraic_v_s,
+            group=effect.group,
+            end_reason=reason,
+        )
+
+    # -- long normal stretches --------------------------------------------------------------
+
+    def _idle(self) -> bool:
+        state = self.state
+        return state.phase is Phase.NORMAL or (state.phase is Phase.OUT and state.status_known)
+
+    def _notable(self, times: Times, volts: Volts, on: Flags) -> Flags:
+        """Samples that the step rules must see."""
+        settings = self.settings
+        notable = (volts >= settings.v_on) | ~on
+        if not self.state.status_known:
+            notable |= volts < settings.v_out
+        last = self.state.last_ns
+        before = times[0] if last is None else self.state.sample_ns
+        notable |= np.diff(times, prepend=before) > settings.max_hold_ns
+        notable[0] |= last is None
+        return notable
+
+    def _skip(self, times: Times, volts: Volts) -> None:
+        """Samples of a normal or switched-out pot without anything to judge."""
+        state = self.state
+        last = int(times[-1])
+        assert state.last_ns is not None  # noqa: S101  the first sample is always stepped
+        self._segment(state.last_ns, last, state.last_v)
+        if state.phase is Phase.NORMAL and self.settings.v_target is None:
+            self._learn_target(times, volts)
+        state.last_ns = state.sample_ns = last
+        state.last_v = float(volts[-1])
+
+    def _learn_target(self, times: Times, volts: Volts) -> None:
+        minutes = times // MINUTE_NS
+        starts = np.flatnonzero(np.diff(minutes, prepend=minutes[0] - 1))
+        sums = np.add.reduceat(volts, starts)
+        counts = np.diff(np.append(starts, len(times)))
+        for minute, sum_, count in zip(
+            minutes[starts].tolist(), sums.tolist(), counts.tolist(), strict=True
+        ):
+            state = self.state
+            state.learn(minute, sum_, count)

@@ -1,0 +1,215 @@
+"""What every driver shares: the tag and device models, and the protocols the supervisor uses.
+
+The supervisor (``edge_agent.acquisition``) builds a driver once, enters it, reads it until it
+raises, leaves it, and enters it again after a back-off. A driver never retries by itself, stamps
+values at receipt (or with a source time trusted by configuration), and yields bad values with
+their quality instead of dropping them.
+"""
+
+import math
+from collections.abc import AsyncIterator, Callable, Hashable, Sequence
+from decimal import Decimal, InvalidOperation
+from fractions import Fraction
+from typing import Annotated, Any, Protocol, Self, TypeVar, cast, runtime_checkable
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
+
+from edge_agent.readings import Quality, Reason, Sample, Severity, Waveform
+
+EARLIEST_NS = 946_684_800_000_000_000  # 2000-01-01 UTC
+LATEST_NS = 4_102_444_800_000_000_000  # 2100-01-01 UTC
+UNCERTAIN_CLOCK = Quality.of(Severity.UNCERTAIN, Reason.CLOCK)
+_SCALE_DIGITS = 18
+
+Reading = Sample | Waveform
+Identifier = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Value = int | float | None
+L = TypeVar("L")
+
+
+class Totaliser(BaseModel):
+    """A counter that only goes up: ``modulus`` where it rolls over, in raw counts."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    modulus: int | None = Field(default=None, gt=1)
+    max_rate_per_h: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+
+
+class Tag(BaseModel):
+    """One value of a device; ``value * scale + offset`` is in ``unit``.
+
+    Args:
+        scale: decimal text, so that 0.1 means exactly a tenth.
+        range: lowest and highest plausible value [unit]; judged downstream.
+        totaliser: when set, raw integer counts are delivered and ``scale`` is left to the reader.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: Identifier
+    unit: str = ""
+    range: tuple[float, float] | None = None
+    scale: str = "1"
+    offset: str = "0"
+    totaliser: Totaliser | None = None
+
+    @field_validator("scale", "offset", mode="before")
+    @classmethod
+    def _decimal_text(cls, value: object) -> object:
+        if isinstance(value, bool) or not isinstance(value, int | float | str):
+            return value
+        text = str(value)
+        try:
+            number = Decimal(text)
+        except InvalidOperation:
+            message = f"{text!r} is not a decimal number"
+            raise ValueError(message) from None
+        if not number.is_finite() or abs(number.adjusted()) > _SCALE_DIGITS:
+            message = f"{text!r} is not between 1e-18 and 1e18"
+            raise ValueError(message)
+        return text
+
+    @field_validator("scale")
+    @classmethod
+    def _not_zero(cls, value: str) -> str:
+        if Decimal(value) == 0:
+            message = "a scale of 0 would make every value 0"
+            raise ValueError(message)
+        return value
+
+    @field_validator("range")
+    @classmethod
+    def _ordered(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
+        if value is not None and not -math.inf < value[0] < value[1] < math.inf:
+            message = "range is lowest and highest value, both finite, the lowest first"
+            raise ValueError(message)
+        return value
+
+
+class DeviceConfig(BaseModel):
+    """What every device's configuration has; subclasses fix ``driver`` and the tags' type.
+
+    Args:
+        timeout_s: longest wait for one answer [s].
+        stale_s: age of the newest value from which the device counts as degraded [s].
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: Identifier
+    driver: str
+    enabled: bool = True
+    timeout_s: Seconds = 1.0
+    stale_s: Seconds = 30.0
+    tags: tuple[Tag, ...]
+
+    @field_validator("tags")
+    @classmethod
+    def _distinct(cls, tags: tuple[Tag, ...]) -> tuple[Tag, ...]:
+        seen: set[str] = set()
+        for tag in tags:
+            if tag.id in seen:
+                message = f"tag id {tag.id!r} stands twice"
+                raise ValueError(message)
+            seen.add(tag.id)
+        if not tags:
+            message = "a device needs at least one tag"
+            raise ValueError(message)
+        return tags
+
+
+class Session(Protocol):
+    """A connection that is entered and left; entering it raises DeviceError when it fails."""
+
+    async def __aenter__(self) -> Self:
+        """Connect."""
+        ...
+
+    async def __aexit__(self, *exc: object) -> None:
+        """Disconnect; raises nothing and takes no longer than the device's timeout."""
+        ...
+
+
+@runtime_checkable
+class Driver(Session, Protocol):
+    """A device that speaks when it has something to say."""
+
+    def samples(self) -> AsyncIterator[Sequence[Reading]]:
+        """All that arrived since the last step; raises DeviceError when the connection is lost."""
+        ...
+
+
+@runtime_checkable
+class Polled(Session, Protocol):
+    """A device that must be asked; when and how often is the supervisor's affair."""
+
+    async def read(self) -> Sequence[Reading]:
+        """One poll of all tags; raises DeviceError when nothing at all was answered."""
+        ...
+
+
+@runtime_checkable
+class Lossy(Protocol):
+    """A driver that can lose readings while its consumer is slow, and counts them."""
+
+    @property
+    def dropped(self) -> int:
+        """Readings lost since the driver was made."""
+        ...
+
+
+@runtime_checkable
+class SharesLine(Protocol):
+    """A driver whose connection may be shared with other devices."""
+
+    def share(self, lines: "Lines") -> None:
+        """Take the connection from ``lines``; called once, before the driver is entered."""
+        ...
+
+
+class Lines:
+    """The physical lines of one supervisor: one owner per line, however many devices use it."""
+
+    def __init__(self) -> None:
+        self._lines: dict[Hashable, Any] = {}
+
+    def line(self, key: Hashable, make: Callable[[], L]) -> L:
+        """The line with this key, made on first use."""
+        if key not in self._lines:
+            self._lines[key] = make()
+        return cast("L", self._lines[key])
+
+
+class Scaler:
+    """``raw * scale + offset``, correctly rounded for integers.
+
+    Integers stay integers while scale is 1 and offset 0, and always for a totaliser. What is
+    not finite comes out as None.
+    """
+
+    def __init__(self, tag: Tag) -> None:
+        scale, offset = Fraction(tag.scale), Fraction(tag.offset)
+        self.is_identity = tag.totaliser is not None or (scale == 1 and offset == 0)
+        self.scale = float(scale)
+        self.offset = float(offset)
+        self._divisor = scale.denominator * offset.denominator
+        self._factor = scale.numerator * offset.denominator
+        self._addend = offset.numerator * scale.denominator
+
+    def __call__(self, raw: Value) -> Value:
+        """The value in the tag's unit."""
+        if raw is None:
+            return None
+        if isinstance(raw, int):
+            if self.is_identity:
+                return raw
+            return (raw * self._factor + self._addend) / self._divisor
+        value = raw if self.is_identity else raw * self.scale + self.offset
+        return value if math.isfinite(value) else None
+
+
+def is_plausible_time(time_ns: int) -> bool:
+    """True for a UTC time between 2000 and 2100 [ns]."""
+    return EARLIEST_NS <= time_ns < LATEST_NS
