@@ -69,7 +69,7 @@ class PotDetector:
             for time_ns, volt, flowing in zip(
                 times.tolist(), volts.tolist(), on.tolist(), strict=True
             ):
-                self._step(time_ns, volt, flowing=flowing)
+                self.step(time_ns, volt, flowing=flowing)
             return
         notable = np.flatnonzero(self._notable(times, volts, on))
         at = 0
@@ -81,7 +81,7 @@ class PotDetector:
                     self._skip(times[at:stop], volts[at:stop])
                     at = stop
                     continue
-            self._step(int(times[at]), float(volts[at]), flowing=bool(on[at]))
+            self.step(int(times[at]), float(volts[at]), flowing=bool(on[at]))
             at += 1
 
     def set_circuit(self, time_ns: int, *, in_circuit: bool, starting: bool = False) -> None:
@@ -123,7 +123,8 @@ class PotDetector:
 
     # -- one sample -------------------------------------------------------------------------
 
-    def _step(self, time_ns: int, volt: float, *, flowing: bool) -> None:
+    def step(self, time_ns: int, volt: float, *, flowing: bool) -> None:
+        """Take one sample: time [ns], voltage [V], whether the line current flows."""
         state = self.state
         self._hold_until(time_ns, volt, flowing=flowing)
         if state.phase is not Phase.OUT or not state.status_known:

@@ -173,6 +173,7 @@ class Lines:
     """The physical lines of one supervisor: one owner per line, however many devices use it."""
 
     def __init__(self) -> None:
+        """Begin with no line."""
         self._lines: dict[Hashable, Any] = {}
 
     def line(self, key: Hashable, make: Callable[[], L]) -> L:
@@ -190,6 +191,7 @@ class Scaler:
     """
 
     def __init__(self, tag: Tag) -> None:
+        """Take the tag's scale and offset."""
         scale, offset = Fraction(tag.scale), Fraction(tag.offset)
         self.is_identity = tag.totaliser is not None or (scale == 1 and offset == 0)
         self.scale = float(scale)

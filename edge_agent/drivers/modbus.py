@@ -10,6 +10,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -114,6 +115,7 @@ class Line:
     """The one owner of a TCP connection: connects when needed, one request at a time."""
 
     def __init__(self, host: str, port: int, clock: Clock) -> None:
+        """Take the address; nothing is opened before the first question."""
         self._host, self._port = host, port
         self._clock = clock
         self._lock = asyncio.Lock()
@@ -139,9 +141,7 @@ class Line:
         asked_ns = self._clock.monotonic_ns()
         async with self._lock:
             client = await self._connected(asked_ns, timeout_s)
-            request = _REQUESTS[block.table](
-                address=block.address, count=block.count, dev_id=unit
-            )
+            request = _REQUESTS[block.table](address=block.address, count=block.count, dev_id=unit)
             try:
                 answer = await self._execute(client, request, timeout_s)
                 received_ns = self._clock.utc_ns()
@@ -208,10 +208,11 @@ class ModbusDriver:
     """One unit, polled block by block."""
 
     def __init__(self, config: ModbusConfig, clock: Clock) -> None:
+        """Plan the requests; nothing is opened yet. Raises ConfigError for an impossible plan."""
         self._config = config
         self._clock = clock
         self._line = Line(config.host, config.port, clock)
-        self._tags = {tag.id: (tag, Scaler(tag)) for tag in config.tags}
+        self._decoding = _decoding(config)
         self._plan = _plan(config)
         self._blocks = self._plan
 
@@ -238,33 +239,120 @@ class ModbusDriver:
         half-way, the rest come with None and BAD_COMMS. Raises DeviceError when nothing was
         answered.
         """
-        samples: list[Sample] = []
-        blocks: list[Block] = []
-        device_ns: int | None = None
-        lost: DeviceError | None = None
-        is_answered = False
+        poll = _Poll()
         for block in self._blocks:
-            replaced: tuple[Block, ...] = (block,)
-            if lost is not None:
-                samples += self._bad(block, BAD_COMMS)
+            if poll.lost is None:
+                await self._ask(block, poll)
             else:
-                try:
-                    values, received_ns = await self._values(block)
-                    device_ns = values.pop(_CLOCK, device_ns)
-                    samples += self._samples(values, received_ns)
-                    is_answered = True
-                except Refused as refusal:
-                    replaced = halves(block) if refusal.code in _ILLEGAL else replaced
-                    samples += self._bad(block, BAD_DEVICE)
-                    is_answered = True
-                except DeviceError as error:
-                    lost = error
-                    samples += self._bad(block, BAD_COMMS)
-            blocks += replaced
-        self._blocks = tuple(blocks)
-        if lost is not None and not is_answered:
-            raise lost
-        return self._stamped(samples, device_ns)
+                poll.blocks.append(block)
+                self._add_bad(block, BAD_COMMS, poll)
+        self._blocks = tuple(poll.blocks)
+        if poll.lost is not None and not poll.is_answered:
+            raise poll.lost
+        return self._stamped(poll)
 
-    async def _values(self, block: Block) -> tuple[dict[str, int | float | None], int]:
-        raise NotImplementedError
+    async def _ask(self, block: Block, poll: "_Poll") -> None:
+        config = self._config
+        parts: tuple[Block, ...] = (block,)
+        try:
+            answer, received_ns = await self._line.ask(config.unit, block, config.timeout_s)
+            self._add_values(block, answer, received_ns, poll)
+            poll.is_answered = True
+        except Refused as refusal:
+            poll.is_answered = True
+            parts = halves(block) if refusal.code in _ILLEGAL else parts  # rule 4
+            self._add_bad(block, BAD_DEVICE, poll)
+        except DeviceError as error:
+            poll.lost = error
+            self._add_bad(block, BAD_COMMS, poll)
+        poll.blocks += parts
+
+    def _add_values(self, block: Block, answer: ModbusPDU, received_ns: int, poll: "_Poll") -> None:
+        words = None if block.table in _BIT_TABLES else Words(answer.registers)
+        for item in block.items:
+            offset = item.address - block.address
+            kind, order, scaler = self._decoding[item.key]
+            raw = int(answer.bits[offset]) if words is None else words.number(offset, kind, order)
+            value = scaler(raw)
+            if item.key == _CLOCK:
+                poll.device_clock = value
+            else:
+                quality = BAD_DEVICE if value is None else GOOD
+                poll.found.append((item.key, received_ns, value, quality))
+
+    def _add_bad(self, block: Block, quality: Quality, poll: "_Poll") -> None:
+        now_ns = self._clock.utc_ns()
+        poll.found += [
+            (item.key, now_ns, None, quality) for item in block.items if item.key != _CLOCK
+        ]
+
+    def _stamped(self, poll: "_Poll") -> list[Sample]:
+        register = self._config.clock_register
+        if register is None:
+            return [Sample(*found) for found in poll.found]
+        count = poll.device_clock
+        device_ns = count * _NS[register.unit] if isinstance(count, int) else 0
+        if is_plausible_time(device_ns):
+            return [Sample(tag, device_ns, value, q) for tag, _, value, q in poll.found]
+        return [
+            Sample(tag, received_ns, value, UNCERTAIN_CLOCK if quality == GOOD else quality)
+            for tag, received_ns, value, quality in poll.found
+        ]
+
+
+@dataclass(slots=True)
+class _Poll:
+    """What one poll has brought so far, and the blocks for the next."""
+
+    found: list[tuple[str, int, Value, Quality]] = field(default_factory=list)
+    blocks: list[Block] = field(default_factory=list)
+    device_clock: Value = None
+    lost: DeviceError | None = None
+    is_answered: bool = False
+
+
+def _plan(config: ModbusConfig) -> tuple[Block, ...]:
+    items = [Item(tag.id, tag.table, tag.address, tag.width) for tag in config.tags]
+    if (register := config.clock_register) is not None:
+        items.append(Item(_CLOCK, register.table, register.address, width(register.type)))
+    words = Limits(config.max_registers, config.max_gap)
+    bits = Limits(words.max_span * _BITS_A_REGISTER, words.max_gap * _BITS_A_REGISTER)
+    return plan(items, {table: bits if table in _BIT_TABLES else words for table in _REQUESTS})
+
+
+def _decoding(config: ModbusConfig) -> dict[str, tuple[Kind, Order, Scaler]]:
+    table: dict[str, tuple[Kind, Order, Scaler]] = {
+        tag.id: (tag.type, tag.order or config.order, Scaler(tag)) for tag in config.tags
+    }
+    if (register := config.clock_register) is not None:
+        plain = Scaler(Tag(id="clock"))
+        table[_CLOCK] = (register.type, register.order or config.order, plain)
+    return table
+
+
+def _check_match(request: ModbusPDU, answer: ModbusPDU) -> None:
+    """Rule 2; raises BadAnswer."""
+    for what, asked, given in (
+        ("transaction id", request.transaction_id, answer.transaction_id),
+        ("unit", request.dev_id, answer.dev_id),
+        ("function", request.function_code, answer.function_code & 0x7F),
+    ):
+        if asked != given:
+            raise BadAnswer(f"{what} {given} answers {what} {asked}")
+    if answer.isError():
+        return
+    is_bits = isinstance(request, ReadCoilsRequest)
+    wanted = -(-request.count // 8) * 8 if is_bits else request.count
+    given = len(answer.bits) if is_bits else len(answer.registers)
+    if given != wanted:
+        raise BadAnswer(f"{given} values answer a question for {request.count}")
+
+
+def _check_accepted(answer: ModbusPDU, unit: int) -> None:
+    """Raise Refused for an exception answer, NoAnswer when a gateway speaks for a silent unit."""
+    if not answer.isError():
+        return
+    code = answer.exception_code
+    if code in _UNIT_IS_SILENT:
+        raise NoAnswer(f"unit {unit}: the gateway cannot reach it (exception {code})")
+    raise Refused(f"unit {unit}: exception {code}", code=code)

@@ -1,0 +1,103 @@
+"""``edge-agent``: one function a verb. Exit codes: 0 ok, 1 failed, 2 usage or configuration."""
+
+import argparse
+import asyncio
+import logging
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from edge_agent import __version__, config as config_, factor_sets
+from edge_agent.agent import Agent
+from edge_agent.errors import CarbonError, ConfigError, KeyFileError
+from edge_agent.pipeline import Pipeline
+from edge_agent.pipeline.series import of_config
+from edge_agent.wire import keys
+
+USAGE = 2
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the agent until it is told to stop."""
+    agent = Agent(config_.load(args.config))
+    asyncio.run(_until_stopped(agent))
+    return 0
+
+
+async def _until_stopped(agent: Agent) -> None:
+    task = asyncio.ensure_future(agent.run())
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, task.cancel)
+    try:
+        await task
+    except asyncio.CancelledError:
+        logging.getLogger(__name__).info("stopped")
+
+
+def check(args: argparse.Namespace) -> int:
+    """Check a configuration without starting anything."""
+    config = config_.load(args.config)
+    Pipeline(config, factor_sets.find(config.factor_set))
+    keys.load_signer(config.keys.signing)
+    for path in config.keys.gateway:
+        keys.public_key(path.read_bytes())
+    tags = sum(len(device.tags) for device in config.devices)
+    print(  # noqa: T201
+        f"{args.config}: ok: {len(config.devices)} devices, {tags} tags, "
+        f"{len(config.potlines)} potlines, {len(of_config(config))} series"
+    )
+    return 0
+
+
+def keys_new(args: argparse.Namespace) -> int:
+    """Make a new signing key."""
+    signer = keys.create_signer(args.path)
+    print(f"key id {signer.kid.hex()}")  # noqa: T201
+    print(f"public key {args.path.with_suffix('.pub.pem')}")  # noqa: T201
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="edge-agent", description="Reads plant devices, signs and delivers carbon data."
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    parser.add_argument("--log-level", default="INFO", help="DEBUG, INFO, WARNING or ERROR")
+    verbs = parser.add_subparsers(dest="verb", required=True)
+
+    def verb(name: str, function: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
+        help_ = (function.__doc__ or "").strip()
+        sub = verbs.add_parser(name, help=help_, description=help_)
+        sub.set_defaults(function=function)
+        return sub
+
+    verb("run", run).add_argument("config", type=Path, help="the agent's YAML file")
+    verb("check", check).add_argument("config", type=Path, help="the agent's YAML file")
+    verb("keys-new", keys_new).add_argument("path", type=Path, help="where the key file goes")
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one verb."""
+    args = _parser().parse_args(argv)
+    logging.basicConfig(
+        level=args.log_level.upper(),
+        format="%(asctime)s %(levelname)s %(name)s %(message)s",
+        stream=sys.stderr,
+    )
+    for noisy in ("asyncua", "pymodbus"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
+    try:
+        return int(args.function(args))
+    except (ConfigError, KeyFileError) as error:
+        print(f"edge-agent: {error}", file=sys.stderr)  # noqa: T201
+        return USAGE
+    except CarbonError as error:
+        print(f"edge-agent: {error}", file=sys.stderr)  # noqa: T201
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,187 @@
+"""The durable outbox: batches and the calculation state they end with, in one transaction.
+
+One SQLite file (WAL, synchronous=FULL). Between two batches the journal keeps the readings that
+arrived, so that after a kill the state plus the journal is where the agent was. Only a signed
+ack removes a batch. Blocking: call it off the event loop.
+"""
+
+import hashlib
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge_agent.errors import StoreError
+from edge_agent.wire.chain import ChainHead
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS batches(
+    seq INTEGER PRIMARY KEY, sha256 BLOB NOT NULL, raw BLOB NOT NULL, acked INTEGER NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS configs(sha256 BLOB PRIMARY KEY, raw BLOB NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS journal(id INTEGER PRIMARY KEY, readings BLOB NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS meta(key TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT;
+"""
+
+
+class OutboxFull(StoreError):
+    """The configured limit, or the disk, is reached; nothing was written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A batch in the outbox."""
+
+    seq: int
+    sha256: bytes
+    raw: bytes
+
+
+class Outbox:
+    """Batches until they are acked, the calculation state, and the journal."""
+
+    def __init__(self, path: Path, max_bytes: int) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute("PRAGMA synchronous=FULL")
+        self._db.executescript(_SCHEMA)
+        self._max_bytes = max_bytes
+        size = self._db.execute("SELECT coalesce(sum(length(raw)), 0) FROM batches").fetchone()
+        self._bytes: int = size[0]
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    @property
+    def head(self) -> ChainHead:
+        """The last batch ever made; numbers are never used again."""
+        row = self._db.execute("SELECT value FROM meta WHERE key = 'head'").fetchone()
+        if row is None:
+            return ChainHead()
+        return ChainHead(int.from_bytes(row[0][:8], "big"), row[0][8:])
+
+    @property
+    def acked(self) -> int:
+        """Number of the last acked batch, 0 before the first ack."""
+        row = self._db.execute("SELECT value FROM meta WHERE key = 'acked'").fetchone()
+        return int.from_bytes(row[0][:8], "big") if row else 0
+
+    @property
+    def unacked_bytes(self) -> int:
+        """Size of the batches that wait for their ack."""
+        return self._bytes
+
+    def state(self) -> tuple[bytes | None, list[bytes]]:
+        """The calculation state, and the journal's readings since, oldest first."""
+        row = self._db.execute("SELECT value FROM meta WHERE key = 'state'").fetchone()
+        journal = self._db.execute("SELECT readings FROM journal ORDER BY id").fetchall()
+        return (row[0] if row else None), [item[0] for item in journal]
+
+    def commit(self, batches: Sequence[bytes], head: ChainHead, state: bytes) -> None:
+        """Store signed batches and the state they end with; clears the journal.
+
+        Args:
+            batches: signed batches, the last of which is ``head``.
+            head: the chain after them.
+            state: calculation state after them.
+
+        Raises:
+            OutboxFull: the limit or the disk is reached; nothing was written.
+        """
+        size = sum(map(len, batches))
+        if self._bytes + size > self._max_bytes:
+            message = f"outbox holds {self._bytes} unacked bytes; {self._max_bytes} are allowed"
+            raise OutboxFull(message)
+        first = head.seq - len(batches) + 1
+        rows = [
+            (first + place, hashlib.sha256(raw).digest(), raw, 0)
+            for place, raw in enumerate(batches)
+        ]
+        try:
+            with _Transaction(self._db):
+                self._db.executemany("INSERT INTO batches VALUES(?, ?, ?, ?)", rows)
+                self._put("head", head.seq.to_bytes(8, "big") + head.sha256)
+                self._put("state", state)
+                self._db.execute("DELETE FROM journal")
+        except sqlite3.OperationalError as error:
+            message = f"outbox cannot be written: {error}"
+            raise OutboxFull(message) from error
+        self._bytes += size
+
+    def save_state(self, state: bytes) -> None:
+        """Store the state alone (no batch came of the readings); clears the journal."""
+        with _Transaction(self._db):
+            self._put("state", state)
+            self._db.execute("DELETE FROM journal")
+
+    def journal(self, readings: bytes) -> None:
+        """Keep readings until the next commit.
+
+        Raises:
+            OutboxFull: the disk is full.
+        """
+        try:
+            self._db.execute("INSERT INTO journal(readings) VALUES(?)", (readings,))
+        except sqlite3.OperationalError as error:
+            message = f"journal cannot be written: {error}"
+            raise OutboxFull(message) from error
+
+    def put_config(self, sha256: bytes, raw: bytes) -> None:
+        """Keep a signed configuration message under its document's digest."""
+        self._db.execute("INSERT OR REPLACE INTO configs VALUES(?, ?)", (sha256, raw))
+
+    def configs(self) -> list[bytes]:
+        """Signed configuration messages that unacked batches may need, oldest first."""
+        return [row[0] for row in self._db.execute("SELECT raw FROM configs ORDER BY rowid")]
+
+    def after(self, seq: int, count: int) -> list[Stored]:
+        """The next batches after a number, in order."""
+        rows = self._db.execute(
+            "SELECT seq, sha256, raw FROM batches WHERE seq > ? ORDER BY seq LIMIT ?", (seq, count)
+        )
+        return [Stored(*row) for row in rows]
+
+    def hash_at(self, seq: int) -> bytes | None:
+        """Hash of a batch that is still here, or of the last acked one."""
+        row = self._db.execute("SELECT sha256 FROM batches WHERE seq = ?", (seq,)).fetchone()
+        if row is not None:
+            return bytes(row[0])
+        row = self._db.execute("SELECT value FROM meta WHERE key = 'acked'").fetchone()
+        if row is not None and int.from_bytes(row[0][:8], "big") == seq:
+            return bytes(row[0][8:])
+        return None
+
+    def ack(self, seq: int, sha256: bytes) -> None:
+        """Everything up to this batch is durable at the gateway: remove it here."""
+        with _Transaction(self._db):
+            self._db.execute("DELETE FROM batches WHERE seq <= ?", (seq,))
+            self._put("acked", seq.to_bytes(8, "big") + sha256)
+        size = self._db.execute("SELECT coalesce(sum(length(raw)), 0) FROM batches").fetchone()
+        self._bytes = size[0]
+
+    def get(self, key: str) -> bytes | None:
+        """A small durable value of the agent."""
+        row = self._db.execute("SELECT value FROM meta WHERE key = ?", (f"x.{key}",)).fetchone()
+        return bytes(row[0]) if row else None
+
+    def put(self, key: str, value: bytes) -> None:
+        """Store a small durable value of the agent."""
+        self._put(f"x.{key}", value)
+
+    def _put(self, key: str, value: bytes) -> None:
+        self._db.execute("INSERT OR REPLACE INTO meta VALUES(?, ?)", (key, value))
+
+
+class _Transaction:
+    """BEGIN IMMEDIATE … COMMIT, rolled back on any exception."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+
+    def __enter__(self) -> None:
+        self._db.execute("BEGIN IMMEDIATE")
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        self._db.execute("ROLLBACK" if kind else "COMMIT")

@@ -1,0 +1,147 @@
+"""Samples waiting for their turn: put in order of time, rid of duplicates, cut at a moment.
+
+Key is (tag, source time). Of equal keys with different values the higher value stays: the
+conservative choice for a pot voltage, and independent of the order of arrival.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_agent.readings import Reason, Sample, Severity, Waveform
+
+Times = NDArray[np.int64]
+Values = NDArray[np.float64]
+_RECENT = 7_200
+
+
+@dataclass(slots=True)
+class LateCount:
+    """Samples of a tag that came after their time was accounted for."""
+
+    count: int = 0
+    first_ns: int = 0
+    last_ns: int = 0
+
+
+@dataclass(slots=True)
+class SignalBuffer:
+    """Pending samples of one float tag. A bad sample is NaN."""
+
+    done_ns: int = -1
+    times: list[Times] = field(default_factory=list)
+    values: list[Values] = field(default_factory=list)
+    one_times: list[int] = field(default_factory=list)
+    one_values: list[float] = field(default_factory=list)
+    recent: Times = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    late: LateCount = field(default_factory=LateCount)
+    warm: bool = True
+
+    def add(self, reading: Sample | Waveform) -> None:
+        """Take a sample or a waveform."""
+        if isinstance(reading, Waveform):
+            count = len(reading.values)
+            self.times.append(
+                reading.time_ns + np.arange(count, dtype=np.int64) * reading.period_ns
+            )
+            self.values.append(np.asarray(reading.values, dtype=np.float64))
+            return
+        bad = reading.value is None or reading.quality.severity is Severity.BAD
+        if reading.value is None and reading.quality.reason is Reason.COMMS:
+            return
+        self.one_times.append(reading.time_ns)
+        self.one_values.append(float("nan") if bad else float(reading.value or 0.0))
+
+    def newest_ns(self) -> int:
+        """Time of the newest pending sample, or -1."""
+        newest = [int(times[-1]) for times in self.times if len(times)]
+        return max([*newest, *self.one_times[-1:]], default=-1)
+
+    def take(self, until_ns: int) -> tuple[Times, Values]:
+        """Remove and give the samples before ``until_ns``, ordered, each time once."""
+        times, values = self._gather()
+        if len(times) == 0:
+            self.done_ns = max(self.done_ns, until_ns - 1)
+            return times, values
+        if len(times) > 1 and not np.all(times[1:] > times[:-1]):
+            times, values = _ordered(times, values)
+        fresh = int(np.searchsorted(times, self.done_ns, side="right"))
+        if self.warm:
+            self._count_late(times[:fresh])
+        self.warm = self.warm or fresh < len(times)
+        cut = max(int(np.searchsorted(times, until_ns)), fresh)
+        if cut < len(times):
+            self.times.append(times[cut:])
+            self.values.append(values[cut:])
+        self.done_ns = max(self.done_ns, until_ns - 1)
+        self.recent = times[fresh:cut][-_RECENT:]
+        return times[fresh:cut], values[fresh:cut]
+
+    def _gather(self) -> tuple[Times, Values]:
+        if self.one_times:
+            self.times.append(np.array(self.one_times, dtype=np.int64))
+            self.values.append(np.array(self.one_values, dtype=np.float64))
+        times = np.concatenate(self.times) if self.times else np.empty(0, dtype=np.int64)
+        values = np.concatenate(self.values) if self.values else np.empty(0, dtype=np.float64)
+        self.times, self.values, self.one_times, self.one_values = [], [], [], []
+        return times, values
+
+    def _count_late(self, times: Times) -> None:
+        """Late samples that were not accounted for; repeats of accounted ones are no loss."""
+        missed = times[~np.isin(times, self.recent)] if len(times) else times
+        if len(missed):
+            if not self.late.count:
+                self.late.first_ns = int(missed[0])
+            self.late.count += len(missed)
+            self.late.last_ns = int(missed[-1])
+
+    def dump(self) -> dict[str, Any]:
+        """Plain value for storage."""
+        times, values = self._gather()
+        if len(times):
+            self.times, self.values = [times], [values]
+        return {"done_ns": self.done_ns, "times": times.tobytes(), "values": values.tobytes()}
+
+    @classmethod
+    def load(cls, plain: dict[str, Any]) -> "SignalBuffer":
+        """The buffer that ``dump`` gave."""
+        times = np.frombuffer(plain["times"], dtype=np.int64)
+        values = np.frombuffer(plain["values"], dtype=np.float64)
+        # What was accounted before the restart arrives again as a repeat, not as a loss.
+        return cls(plain["done_ns"], [times], [values], warm=False)
+
+
+def _ordered(times: Times, values: Values) -> tuple[Times, Values]:
+    """Rising times; of equal times the highest value, a missing one only if there is no other."""
+    rank = np.where(np.isnan(values), -np.inf, values)
+    order = np.lexsort((-rank, times))
+    times, values = times[order], values[order]
+    keep = np.concatenate(([True], times[1:] != times[:-1]))
+    return times[keep], values[keep]
+
+
+@dataclass(slots=True)
+class CountBuffer:
+    """Pending readings of one totaliser: exact integers, in order of time."""
+
+    done_ns: int = -1
+    readings: dict[int, int] = field(default_factory=dict)
+
+    def add(self, sample: Sample) -> None:
+        """Take a reading; a bad one is no reading."""
+        if isinstance(sample.value, int) and sample.quality.usable:
+            self.readings.setdefault(sample.time_ns, sample.value)
+
+    def newest_ns(self) -> int:
+        """Time of the newest pending reading, or -1."""
+        return max(self.readings, default=-1)
+
+    def take(self, until_ns: int) -> list[tuple[int, int]]:
+        """Remove and give the (time, count) readings before ``until_ns`` that are not late."""
+        due = sorted(time_ns for time_ns in self.readings if time_ns < until_ns)
+        taken = [(time_ns, self.readings.pop(time_ns)) for time_ns in due]
+        result = [(time_ns, count) for time_ns, count in taken if time_ns > self.done_ns]
+        self.done_ns = max(self.done_ns, until_ns - 1)
+        return result

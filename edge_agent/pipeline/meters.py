@@ -1,0 +1,130 @@
+"""Meters: totaliser readings and what they imply, and the minute means of other tags."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from edge_agent.calc.combustion import co2_by_heating_value
+from edge_agent.calc.factors import FactorSet
+from edge_agent.calc.integration import TotaliserRule, step
+from edge_agent.calc.quality import in_range
+from edge_agent.calc.rounding import exact
+from edge_agent.calc.windows import MINUTE_NS
+from edge_agent.pipeline.buffers import CountBuffer, SignalBuffer
+from edge_agent.pipeline.rows import Sink, Span, minute_means
+from edge_agent.readings import Sample
+
+NM3_PER_UNIT = 10_000
+"""The accounting unit of gases is 10^4 Nm3."""
+
+
+@dataclass(frozen=True, slots=True)
+class FuelFactors:
+    """Default heating value, carbon content and oxidation of a fuel, and its volume unit."""
+
+    ncv_gj: float
+    carbon_t_per_gj: float
+    oxidation: float
+
+    @classmethod
+    def of(cls, factors: FactorSet, fuel: str) -> "FuelFactors":
+        """A fuel's factors.
+
+        Raises:
+            CalculationError: the set lacks one.
+        """
+        return cls(
+            factors.get(f"fuel.{fuel}.ncv").value,
+            factors.get(f"fuel.{fuel}.carbon").value,
+            factors.get(f"fuel.{fuel}.oxidation").value,
+        )
+
+    def co2_t(self, amount: float, unit: str) -> float:
+        """CO2 [t] of an amount in ``Nm3`` or ``t``."""
+        accounting = amount / NM3_PER_UNIT if unit == "Nm3" else amount
+        return co2_by_heating_value(
+            accounting, self.ncv_gj, self.carbon_t_per_gj, self.oxidation
+        )
+
+
+class MeterWorker:
+    """One totaliser: ships the last reading of each minute, names roll-overs and resets."""
+
+    def __init__(
+        self, meter_id: str, unit: str, scale: str, rule: TotaliserRule, fuel: FuelFactors | None
+    ) -> None:
+        self.meter_id = meter_id
+        self.unit = unit
+        self.scale = exact(scale)
+        self.rule = rule
+        self.fuel = fuel
+        self.buffer = CountBuffer()
+        self.last: tuple[int, int] | None = None
+
+    def add(self, reading: Sample) -> None:
+        """Take a reading."""
+        self.buffer.add(reading)
+
+    def process(self, span: Span, sink: Sink) -> None:
+        """Account for the readings before the span's end."""
+        readings = self.buffer.take(span.end_ns)
+        for place, (time_ns, count) in enumerate(readings):
+            following = readings[place + 1][0] if place + 1 < len(readings) else span.end_ns
+            if following // MINUTE_NS > time_ns // MINUTE_NS:
+                self._ship(time_ns, count, sink)
+
+    def _ship(self, time_ns: int, count: int, sink: Sink) -> None:
+        sink.rows.add(f"{self.meter_id}.count", time_ns, count)
+        if self.last is not None:
+            last_ns, last_count = self.last
+            change = step(last_count, count, self.rule, time_ns - last_ns)
+            if change.kind:
+                sink.event(
+                    time_ns,
+                    f"totaliser_{change.kind}",
+                    meter=self.meter_id,
+                    before=last_count,
+                    after=count,
+                )
+            if self.fuel is not None:
+                amount = float(change.increment * self.scale)
+                minute = time_ns // MINUTE_NS * MINUTE_NS
+                sink.rows.add(
+                    f"{self.meter_id}.co2_t", minute, self.fuel.co2_t(amount, self.unit)
+                )
+        self.last = (time_ns, count)
+
+    def dump(self) -> dict[str, Any]:
+        """Plain value for storage."""
+        return {
+            "done_ns": self.buffer.done_ns,
+            "readings": [list(item) for item in self.buffer.readings.items()],
+            "last": list(self.last) if self.last else None,
+        }
+
+    def restore(self, plain: dict[str, Any]) -> None:
+        """Take up the state that ``dump`` gave."""
+        self.buffer = CountBuffer(plain["done_ns"], dict(plain["readings"]))
+        self.last = tuple(plain["last"]) if plain["last"] else None
+
+
+class SignalWorker:
+    """Minute means of a measured tag that belongs to no potline."""
+
+    def __init__(
+        self, tag_id: str, range_: tuple[float, float] | None, period_s: float
+    ) -> None:
+        self.tag_id = tag_id
+        self.range = range_ or (-np.inf, np.inf)
+        self.period_s = period_s
+        self.buffer = SignalBuffer()
+
+    def process(self, span: Span, sink: Sink) -> None:
+        """Account for the samples before the span's end."""
+        times, values = self.buffer.take(span.end_ns)
+        good = in_range(values, *self.range) & np.isfinite(values)
+        for minutes, means, quality in minute_means(
+            times[good], values[good], span, self.period_s
+        ):
+            sink.rows.extend(self.tag_id, minutes, means, quality)

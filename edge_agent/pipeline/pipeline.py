@@ -1,0 +1,295 @@
+"""Samples in, records and events out.
+
+Two lanes see the pot voltages. The *live* lane judges each sample as it arrives and announces a
+confirmed effect at once. The *accounting* lane waits ``lateness_s`` for stragglers, puts samples
+in order, and produces everything that is counted. Time is the samples' own; the accounting lane
+advances by whole minutes.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import cbor2
+import numpy as np
+
+from edge_agent.calc.anode_effect import PotDetector
+from edge_agent.calc.detector_state import Started
+from edge_agent.calc.factors import FactorSet
+from edge_agent.calc.integration import TotaliserRule
+from edge_agent.calc.windows import MINUTE_NS, hour_offset_ns
+from edge_agent.config import AgentConfig, totaliser_of
+from edge_agent.pipeline.buffers import SignalBuffer
+from edge_agent.pipeline.meters import FuelFactors, MeterWorker, SignalWorker
+from edge_agent.pipeline.potline import LineFactors, PotlineWorker, effect_started
+from edge_agent.pipeline.rows import Sink, Span
+from edge_agent.readings import Columns, Event, Quality, Sample, Severity, Waveform
+
+NS_PER_S = 10**9
+_FUTURE_NS = 300 * NS_PER_S
+Reading = Sample | Waveform
+
+
+@dataclass(frozen=True, slots=True)
+class Produce:
+    """What one step of the pipeline gives: pieces of rows, and events."""
+
+    pieces: Sequence[Columns]
+    events: Sequence[Event]
+
+
+@dataclass(slots=True)
+class _Live:
+    """The live lane of one pot."""
+
+    line: PotlineWorker
+    detector: PotDetector
+    last_ns: int = -1
+
+
+@dataclass(slots=True)
+class _Memory:
+    """What the pipeline itself remembers."""
+
+    newest_ns: int = -1
+    done_ns: int = -1
+    future: int = 0
+    flowing: dict[str, bool] = field(default_factory=dict)
+
+
+class Pipeline:
+    """Owns the calculation state; knows no device, disk, network or clock."""
+
+    def __init__(self, config: AgentConfig, factors: FactorSet) -> None:
+        self._lateness_ns = round(config.time.lateness_s * NS_PER_S)
+        self._device_time = config.time.source == "device"
+        self._max_rows = config.outbox.max_rows
+        self._memory = _Memory()
+        self._routes: dict[str, Callable[[Any], None]] = {}
+        self._live: dict[str, _Live] = {}
+        offset_ns = hour_offset_ns(config.zone, 0)
+        self._lines: dict[str, PotlineWorker] = {}
+        self._meters: dict[str, MeterWorker] = {}
+        self._signals: dict[str, SignalWorker] = {}
+        for line in config.potlines:
+            worker = PotlineWorker(line, LineFactors.of(factors, line.technology), offset_ns)
+            self._lines[line.id] = worker
+            self._route_line(worker)
+        for meter in config.meters:
+            tag = totaliser_of(config, meter.tag)
+            rule = tag.totaliser
+            fuel = FuelFactors.of(factors, meter.fuel) if meter.fuel else None
+            self._meters[meter.id] = MeterWorker(
+                meter.id,
+                tag.unit,
+                tag.scale,
+                TotaliserRule(rule.modulus, rule.max_rate_per_h) if rule else TotaliserRule(),
+                fuel,
+            )
+            self._routes[meter.tag] = self._meters[meter.id].add
+        self._route_rest(config)
+
+    def _route_line(self, worker: PotlineWorker) -> None:
+        line = worker.line
+        self._routes[line.current] = worker.current.add
+        for number in line.pots.numbers():
+            pot_id = line.pot_id(number)
+            voltage = line.pots.voltage.format(n=number)
+            self._live[voltage] = _Live(worker, PotDetector(pot_id, worker.settings))
+        self._rewire(worker)
+
+    def _rewire(self, worker: PotlineWorker) -> None:
+        """Point the routes at a line's buffers (they are new objects after a restore)."""
+        line = worker.line
+        self._routes[line.current] = worker.current.add
+        for number in line.pots.numbers():
+            pot = worker.pots[line.pot_id(number)]
+            self._routes[line.pots.voltage.format(n=number)] = pot.volts.add
+            if line.pots.status:
+                self._routes[line.pots.status.format(n=number)] = pot.status.add
+
+    def _route_rest(self, config: AgentConfig) -> None:
+        for device in config.devices:
+            period_s = getattr(device, "interval_s", 1.0)
+            for tag in device.tags:
+                if tag.id not in self._routes:
+                    self._signals[tag.id] = SignalWorker(tag.id, tag.range, period_s)
+                    self._routes[tag.id] = self._signals[tag.id].buffer.add
+
+    def feed(self, readings: Sequence[Reading], now_ns: int) -> Sequence[Event]:
+        """Take readings; gives the events of the live lane, which are urgent.
+
+        Args:
+            readings: from the drivers, in any order.
+            now_ns: the agent's UTC; with system time, readings beyond it are refused.
+        """
+        sink = Sink()
+        limit = np.iinfo(np.int64).max if self._device_time else now_ns + _FUTURE_NS
+        for reading in readings:
+            route = self._routes.get(reading.tag)
+            if route is None:
+                continue
+            end_ns = reading.time_ns
+            if isinstance(reading, Waveform):
+                end_ns += (len(reading) - 1) * reading.period_ns
+            if end_ns > limit:
+                self._memory.future += 1
+                continue
+            self._memory.newest_ns = max(self._memory.newest_ns, end_ns)
+            route(reading)
+            live = self._live.get(reading.tag)
+            if live is not None and isinstance(reading, Sample):
+                self._watch(live, reading, sink)
+        return sink.events
+
+    def _watch(self, live: _Live, sample: Sample, sink: Sink) -> None:
+        value = sample.value
+        low, high = live.line.line.voltage_range
+        if (
+            value is None
+            or sample.quality.severity is Severity.BAD
+            or not low <= value <= high
+            or sample.time_ns <= live.last_ns
+        ):
+            return
+        live.last_ns = sample.time_ns
+        current = live.line.current_last
+        flowing = current is None or current[1] >= live.line.off_below_ka
+        live.detector.step(sample.time_ns, float(value), flowing=flowing)
+        for output in live.detector.outputs():
+            if isinstance(output, Started):
+                effect_started(live.line.line.id, output, sink)
+
+    def due_ns(self, now_ns: int) -> int | None:
+        """The whole minute up to which can be accounted now, if that is news."""
+        newest = self._memory.newest_ns if self._device_time else now_ns
+        if self._memory.newest_ns < 0:
+            return None
+        boundary = (newest - self._lateness_ns) // MINUTE_NS * MINUTE_NS
+        return boundary if boundary > max(self._memory.done_ns, 0) else None
+
+    def advance(self, until_ns: int) -> Produce:
+        """Account for everything before a whole minute [ns]."""
+        sink = Sink()
+        span = Span(self._start(until_ns), until_ns)
+        for line in self._lines.values():
+            line.process(span, sink)
+        for meter in self._meters.values():
+            meter.process(span, sink)
+        for signal in self._signals.values():
+            signal.process(span, sink)
+        self._tell_late(sink)
+        self._memory.done_ns = until_ns
+        for live in self._live.values():
+            live.detector.state.windows.hours.clear()
+            live.detector.state.windows.minutes.clear()
+        sink.events.sort(key=lambda event: int(event["t"]))
+        return Produce(sink.rows.pieces(self._max_rows), _merge_gaps(sink.events))
+
+    def _start(self, until_ns: int) -> int:
+        """Where accounting starts: where it stopped, or at the first sample ever."""
+        if self._memory.done_ns >= 0:
+            return self._memory.done_ns
+        first = until_ns
+        for buffer in self._buffers().values():
+            for times in buffer.times:
+                first = min([first, *times[:1].tolist()])
+            first = min([first, *buffer.one_times])
+        for meter in self._meters.values():
+            first = min([first, *meter.buffer.readings])
+        return first // MINUTE_NS * MINUTE_NS
+
+    def _buffers(self) -> dict[str, SignalBuffer]:
+        buffers = {tag: worker.buffer for tag, worker in self._signals.items()}
+        for line in self._lines.values():
+            buffers[f"{line.line.id}.current"] = line.current
+            for pot_id, pot in line.pots.items():
+                buffers[f"{line.line.id}.{pot_id}"] = pot.volts
+        return buffers
+
+    def _tell_late(self, sink: Sink) -> None:
+        for tag, buffer in self._buffers().items():
+            late = buffer.late
+            if late.count:
+                sink.event(
+                    late.first_ns, "late_samples", tag=tag, count=late.count, to=late.last_ns
+                )
+                late.count = 0
+        if self._memory.future:
+            sink.event(
+                self._memory.newest_ns, "late_samples", tag="*", count=self._memory.future,
+                reason="future",
+            )
+            self._memory.future = 0
+
+    def dump(self) -> bytes:
+        """The calculation state, to be stored in one transaction with the batches it led to."""
+        memory = self._memory
+        return cbor2.dumps(
+            {
+                "v": 1,
+                "newest_ns": memory.newest_ns,
+                "done_ns": memory.done_ns,
+                "lines": {key: line.dump() for key, line in self._lines.items()},
+                "meters": {key: meter.dump() for key, meter in self._meters.items()},
+                "signals": {key: item.buffer.dump() for key, item in self._signals.items()},
+            }
+        )
+
+    def restore(self, state: bytes) -> None:
+        """Go on from a stored state; lines and meters that are new start afresh."""
+        plain = cbor2.loads(state)
+        self._memory.newest_ns = plain["newest_ns"]
+        self._memory.done_ns = plain["done_ns"]
+        for key, saved in plain["lines"].items():
+            if key in self._lines:
+                self._lines[key].restore(saved)
+                self._rewire(self._lines[key])
+        for key, saved in plain["meters"].items():
+            if key in self._meters:
+                self._meters[key].restore(saved)
+        for key, saved in plain["signals"].items():
+            if key in self._signals:
+                self._signals[key].buffer = SignalBuffer.load(saved)
+                self._routes[key] = self._signals[key].buffer.add
+
+
+def _merge_gaps(events: list[Event]) -> list[Event]:
+    """Equal gaps of several pots as one event that lists them."""
+    merged: list[Event] = []
+    open_gaps: dict[tuple[int, int, str], Event] = {}
+    for event in events:
+        if event["type"] != "gap":
+            merged.append(event)
+            continue
+        key = (event["t"], event["to"], event["line"])
+        if key in open_gaps:
+            open_gaps[key]["pots"].append(event["pot"])
+        else:
+            pot = event.pop("pot")
+            open_gaps[key] = {**event, "pots": [pot]}
+            merged.append(open_gaps[key])
+    return merged
+
+
+def encode_readings(readings: Sequence[Reading]) -> bytes:
+    """Readings as bytes for the journal."""
+    plain: list[Any] = []
+    for reading in readings:
+        if isinstance(reading, Waveform):
+            values = np.asarray(reading.values, dtype=np.float64).tobytes()
+            plain.append([reading.tag, reading.time_ns, reading.period_ns, values])
+        else:
+            plain.append([reading.tag, reading.time_ns, reading.value, int(reading.quality)])
+    return cbor2.dumps(plain)
+
+
+def decode_readings(journal: bytes) -> list[Reading]:
+    """The readings that ``encode_readings`` wrote."""
+    readings: list[Reading] = []
+    for tag, time_ns, third, fourth in cbor2.loads(journal):
+        if isinstance(fourth, bytes):
+            readings.append(Waveform(tag, time_ns, third, np.frombuffer(fourth, np.float64)))
+        else:
+            readings.append(Sample(tag, time_ns, third, Quality(fourth)))
+    return readings

@@ -1,0 +1,108 @@
+"""Rows and events on their way into batches."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_agent.calc.windows import MINUTE_NS
+from edge_agent.readings import GOOD, UNCERTAIN_PARTIAL, Columns, Event, Quality
+
+NS_PER_MS = 10**6
+_FULL_SHARE = 0.9
+
+
+@dataclass(slots=True)
+class Rows:
+    """Collects rows of any series in any order; ``columns`` puts them in order of time."""
+
+    names: dict[str, int] = field(default_factory=dict)
+    index: list[int] = field(default_factory=list)
+    time_ns: list[int] = field(default_factory=list)
+    value: list[int | float | None] = field(default_factory=list)
+    quality: list[int] = field(default_factory=list)
+
+    def add(self, name: str, time_ns: int, value: float | None, quality: Quality = GOOD) -> None:
+        """One row; the time keeps milliseconds."""
+        self.index.append(self.names.setdefault(name, len(self.names)))
+        self.time_ns.append(time_ns // NS_PER_MS * NS_PER_MS)
+        self.value.append(value)
+        self.quality.append(quality)
+
+    def extend(
+        self, name: str, times: list[int], values: Sequence[float], quality: list[int]
+    ) -> None:
+        """Several rows of one series."""
+        index = self.names.setdefault(name, len(self.names))
+        self.index.extend([index] * len(times))
+        self.time_ns.extend(times)
+        self.value.extend(values)
+        self.quality.extend(quality)
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def pieces(self, most: int) -> list[Columns]:
+        """Columns of at most ``most`` rows each, all rows in order of time and series."""
+        names = tuple(self.names)
+        order = np.lexsort((np.array(self.index), np.array(self.time_ns))).tolist()
+        return [
+            _piece(self, names, order[start : start + most])
+            for start in range(0, len(order), most)
+        ]
+
+
+def _piece(rows: Rows, names: tuple[str, ...], places: list[int]) -> Columns:
+    used = sorted({rows.index[place] for place in places})
+    position = {index: at for at, index in enumerate(used)}
+    return Columns(
+        tuple(names[index] for index in used),
+        [position[rows.index[place]] for place in places],
+        [rows.time_ns[place] for place in places],
+        [rows.value[place] for place in places],
+        [rows.quality[place] for place in places],
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The stretch of time that is being accounted: whole minutes [start, end) in ns."""
+
+    start_ns: int
+    end_ns: int
+
+
+def minute_means(
+    times: NDArray[np.int64], values: NDArray[np.float64], span: Span, period_s: float
+) -> Iterable[tuple[list[int], list[float], list[int]]]:
+    """Minute starts, means (to float32) and qualities of the minutes that hold samples.
+
+    A minute with less than nine tenths of its samples is uncertain (partial).
+    """
+    if len(times) == 0:
+        return
+    place = (times - span.start_ns) // MINUTE_NS
+    counts = np.bincount(place)
+    sums = np.bincount(place, weights=values)
+    full = np.flatnonzero(counts)
+    means = (sums[full] / counts[full]).astype(np.float32).astype(np.float64)
+    enough = counts[full] * period_s >= _FULL_SHARE * 60
+    quality = np.where(enough, int(GOOD), int(UNCERTAIN_PARTIAL))
+    yield (
+        (span.start_ns + full * MINUTE_NS).tolist(),
+        means.tolist(),
+        quality.tolist(),
+    )
+
+
+@dataclass(slots=True)
+class Sink:
+    """Where the workers of a pipeline put what they produce."""
+
+    rows: Rows = field(default_factory=Rows)
+    events: list[Event] = field(default_factory=list)
+
+    def event(self, time_ns: int, kind: str, **fields: object) -> None:
+        """One event at a time [ns]."""
+        self.events.append({"t": time_ns, "type": kind, **fields})

@@ -1,0 +1,89 @@
+"""Which series an agent's configuration gives rise to, with unit, kind and interval."""
+
+from typing import Any
+
+from edge_agent.config import AgentConfig, Potline, totaliser_of
+from edge_agent.readings import Series
+
+MINUTE_S = 60
+HOUR_S = 3600
+_POT_HOURLY = (
+    ("observed_s", "s"),
+    ("out_s", "s"),
+    ("ae_s", "s"),
+    ("ae_count", "1"),
+    ("ae_ov_vs", "V.s"),
+    ("ae_ova_vs", "V.s"),
+)
+_LINE_MINUTELY = (
+    ("ae_min", "min"),
+    ("metal_est_t", "t"),
+    ("cf4_kg", "kg"),
+    ("c2f6_kg", "kg"),
+    ("anode_co2_t", "t"),
+)
+
+
+def of_config(config: AgentConfig) -> list[Series]:
+    """All series that the pipeline can write under a configuration."""
+    series = [item for line in config.potlines for item in _of_line(line)]
+    used = {line.current for line in config.potlines}
+    for line in config.potlines:
+        for number in line.pots.numbers():
+            used.add(line.pots.voltage.format(n=number))
+            if line.pots.status:
+                used.add(line.pots.status.format(n=number))
+    for meter in config.meters:
+        tag = totaliser_of(config, meter.tag)
+        used.add(meter.tag)
+        rule = tag.totaliser
+        series.append(
+            Series(
+                f"{meter.id}.count",
+                tag.unit,
+                "counted",
+                0,
+                str(tag.scale),
+                rule.modulus if rule else None,
+                rule.max_rate_per_h if rule else None,
+            )
+        )
+        if meter.role == "fuel":
+            series.append(Series(f"{meter.id}.co2_t", "t", "computed", MINUTE_S))
+    for device in config.devices:
+        series += [
+            Series(tag.id, tag.unit, "measured", MINUTE_S)
+            for tag in device.tags
+            if tag.id not in used
+        ]
+    return series
+
+
+def _of_line(line: Potline) -> list[Series]:
+    series = [Series(f"{line.id}.current_ka", "kA", "measured", MINUTE_S)]
+    series += [
+        Series(f"{line.id}.{name}", unit, "computed", MINUTE_S) for name, unit in _LINE_MINUTELY
+    ]
+    for number in line.pots.numbers():
+        prefix = f"{line.id}.{line.pot_id(number)}"
+        series.append(Series(f"{prefix}.v", "V", "measured", MINUTE_S))
+        series += [
+            Series(f"{prefix}.{name}", unit, "computed", HOUR_S) for name, unit in _POT_HOURLY
+        ]
+    return series
+
+
+def to_plain(series: list[Series]) -> list[dict[str, Any]]:
+    """The series as plain maps for the configuration document."""
+    return [
+        {
+            "name": item.name,
+            "unit": item.unit,
+            "kind": item.kind,
+            "interval_s": item.interval_s,
+            "scale": item.scale,
+            "modulus": item.modulus,
+            "max_rate_per_h": item.max_rate_per_h,
+        }
+        for item in series
+    ]
