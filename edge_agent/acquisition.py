@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any, cast
+from typing import cast
 
 from edge_agent.clock import NS_PER_S, Clock, DeviceClock
 from edge_agent.drivers import DRIVERS
@@ -214,6 +214,10 @@ class _Device:
                 await self._session(queue)
             except DeviceError as error:
                 self._failed(f"{type(error).__name__}: {error}")
+            except asyncio.CancelledError as error:
+                if _is_stopping():
+                    raise
+                self._failed(f"crash: {error!r}")  # a library's own cancellation, not ours
             except Exception as error:  # noqa: BLE001 (task edge: becomes a visible state)
                 _log.error("driver_crashed %s", {"device": self.name}, exc_info=True)
                 self._failed(f"crash: {error!r}")
@@ -263,9 +267,7 @@ class _Device:
             await self._clock.sleep((first_ns + slot * interval_ns - now_ns) / NS_PER_S)
 
     async def _listen(self, session: Driver, queue: _Queue) -> None:
-        # every driver's iterator is an async generator; closing it here frees it at once
-        stream = cast("contextlib.aclosing[Any]", contextlib.aclosing(session.samples()))
-        async with stream as deliveries:
+        async with contextlib.aclosing(session.samples()) as deliveries:
             async for readings in deliveries:
                 self._deliver(readings, queue)
                 await queue.wait_for_room()
@@ -310,6 +312,11 @@ def _build(config: DeviceConfig, clock: Clock, lines: Lines) -> Driver | Polled:
     if isinstance(driver, SharesLine):
         driver.share(lines)
     return driver
+
+
+def _is_stopping() -> bool:
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0
 
 
 def _is_usable(reading: Reading) -> bool:

@@ -9,7 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from random import SystemRandom
 
-from edge_agent import __version__, config as config_, factor_sets
+from edge_agent import __version__, factor_sets
+from edge_agent import config as config_
 from edge_agent.acquisition import Acquisition
 from edge_agent.clock import NS_PER_S, Clock, DeviceClock, SystemClock
 from edge_agent.config import AgentConfig
@@ -17,10 +18,12 @@ from edge_agent.health import Health
 from edge_agent.outbox import Outbox, OutboxFull
 from edge_agent.pipeline import Pipeline
 from edge_agent.pipeline.pipeline import Reading, decode_readings, encode_readings
+from edge_agent.pipeline.rows import MAX_SPAN_NS
 from edge_agent.pipeline.series import of_config, to_plain
 from edge_agent.readings import Columns, Event, Waveform
 from edge_agent.uplink import Identity, Uplink
-from edge_agent.wire import batch as wire_batch, cose, keys
+from edge_agent.wire import batch as wire_batch
+from edge_agent.wire import cose, keys
 from edge_agent.wire.batch import Batch, ClockState
 from edge_agent.wire.chain import ChainHead
 from edge_agent.wire.cose import MessageType
@@ -71,9 +74,7 @@ class Agent:
             self._config_sha256, cose.sign(MessageType.CONFIG, document, signer)
         )
         self._pipeline = Pipeline(config, factors)
-        self._acquisition = Acquisition(
-            config.devices, self._clock, jitter=SystemRandom().random
-        )
+        self._acquisition = Acquisition(config.devices, self._clock, jitter=SystemRandom().random)
         self._uplink = Uplink(
             config.mqtt, self._identity, self._outbox, self._worker, self._clock, self.health
         )
@@ -84,6 +85,8 @@ class Agent:
         self._offset_ns: int | None = None
         self._steps = 0
         self._lost: list[Event] = []
+        self._pending: list[Event] = []
+        self._announce = False
 
     async def run(self) -> None:
         """Run until cancelled."""
@@ -108,7 +111,9 @@ class Agent:
             self._pipeline.restore(state)
         for readings in journal:
             self._pipeline.feed(decode_readings(readings), 2**62)
-        self._seal((), [self._event("started", software=__version__, head=self._head.seq)])
+        if isinstance(self._clock, DeviceClock):
+            self._clock.observe(self._pipeline.newest_ns)
+        self._announce = True
 
     def _event(self, kind: str, **fields: object) -> Event:
         return {"t": self._clock.utc_ns(), "type": kind, **fields}
@@ -143,15 +148,22 @@ class Agent:
 
     def _take(self, readings: Sequence[Reading]) -> None:
         now_ns = self._clock.utc_ns()
-        events = [*self._pipeline.feed(readings, now_ns), *self._clock_events(now_ns)]
-        events += self._acquisition.drain_events()
+        if now_ns <= 0:
+            return
+        urgent = self._pipeline.feed(readings, now_ns)
+        self._pending += [*self._clock_events(now_ns), *self._acquisition.drain_events()]
+        if self._announce:
+            self._announce = False
+            self._pending.append(
+                self._event("started", software=__version__, head=self._head.seq)
+            )
         self._unsaved += readings
         due_ns = self._pipeline.due_ns(now_ns)
         if due_ns is not None:
             produce = self._pipeline.advance(due_ns)
-            self._seal(produce.pieces, [*events, *produce.events])
-        elif events:
-            self._seal((), events)
+            self._seal(produce.pieces, [*urgent, *produce.events])
+        elif urgent:
+            self._seal((), urgent)
         elif self._unsaved:
             self._write_journal()
 
@@ -180,7 +192,8 @@ class Agent:
 
     def _seal(self, pieces: Sequence[Columns], events: Sequence[Event]) -> None:
         """Sign what was produced and commit it with the state it ends with."""
-        events = [*self._lost, *events]
+        events = [*self._lost, *self._pending, *events]
+        self._pending = []
         if not pieces and not events:
             self._outbox.save_state(self._pipeline.dump())
             self._unsaved.clear()
@@ -241,9 +254,7 @@ class Agent:
         count += int(previous["count"]) if previous else 0
         first_ns = min([*times, int(previous["from"])] if previous else times)
         last_ns = max([*times, int(previous["to"])] if previous else times)
-        self._lost = [
-            self._event("lost_records", count=count, to=last_ns, **{"from": first_ns})
-        ]
+        self._lost = [self._event("lost_records", count=count, to=last_ns, **{"from": first_ns})]
 
     def _alarm(self, name: str, error: Exception) -> None:
         if self.health.alarm != name:
@@ -254,16 +265,32 @@ class Agent:
 def _parts(
     pieces: Sequence[Columns], events: Sequence[Event]
 ) -> list[tuple[Columns, Sequence[Event]]]:
-    """Rows and events cut so that each part fits a batch."""
-    chunks = [
-        events[start : start + _EVENTS_A_BATCH]
-        for start in range(0, len(events), _EVENTS_A_BATCH)
-    ]
-    count = max(len(pieces), len(chunks))
-    return [
-        (
-            pieces[place] if place < len(pieces) else Columns(()),
-            chunks[place] if place < len(chunks) else (),
-        )
-        for place in range(count)
-    ]
+    """Rows and events cut so that each part fits a batch in size and span of time."""
+    parts: list[tuple[Columns, Sequence[Event]]] = [(columns, ()) for columns in pieces]
+    for chunk in _event_chunks(events):
+        for place, (columns, taken) in enumerate(parts):
+            if not taken and _fits(columns, chunk):
+                parts[place] = (columns, chunk)
+                break
+        else:
+            parts.append((Columns(()), chunk))
+    return parts
+
+
+def _event_chunks(events: Sequence[Event]) -> list[list[Event]]:
+    chunks: list[list[Event]] = []
+    for event in sorted(events, key=lambda item: int(item["t"])):
+        last = chunks[-1] if chunks else []
+        if last and len(last) < _EVENTS_A_BATCH and event["t"] - last[0]["t"] <= MAX_SPAN_NS:
+            last.append(event)
+        else:
+            chunks.append([event])
+    return chunks
+
+
+def _fits(columns: Columns, chunk: Sequence[Event]) -> bool:
+    if not len(columns):
+        return False
+    first_ns = min(columns.time_ns[0], int(chunk[0]["t"]))
+    last_ns = max(columns.time_ns[-1], int(chunk[-1]["t"]))
+    return last_ns - first_ns <= 2 * MAX_SPAN_NS

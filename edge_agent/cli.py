@@ -8,7 +8,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from edge_agent import __version__, config as config_, factor_sets
+from edge_agent import __version__, factor_sets
+from edge_agent import config as config_
 from edge_agent.agent import Agent
 from edge_agent.errors import CarbonError, ConfigError, KeyFileError
 from edge_agent.pipeline import Pipeline
@@ -44,7 +45,7 @@ def check(args: argparse.Namespace) -> int:
     for path in config.keys.gateway:
         keys.public_key(path.read_bytes())
     tags = sum(len(device.tags) for device in config.devices)
-    print(  # noqa: T201
+    print(
         f"{args.config}: ok: {len(config.devices)} devices, {tags} tags, "
         f"{len(config.potlines)} potlines, {len(of_config(config))} series"
     )
@@ -54,8 +55,8 @@ def check(args: argparse.Namespace) -> int:
 def keys_new(args: argparse.Namespace) -> int:
     """Make a new signing key."""
     signer = keys.create_signer(args.path)
-    print(f"key id {signer.kid.hex()}")  # noqa: T201
-    print(f"public key {args.path.with_suffix('.pub.pem')}")  # noqa: T201
+    print(f"key id {signer.kid.hex()}")
+    print(f"public key {args.path.with_suffix('.pub.pem')}")
     return 0
 
 
@@ -92,10 +93,10 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return int(args.function(args))
     except (ConfigError, KeyFileError) as error:
-        print(f"edge-agent: {error}", file=sys.stderr)  # noqa: T201
+        print(f"edge-agent: {error}", file=sys.stderr)
         return USAGE
     except CarbonError as error:
-        print(f"edge-agent: {error}", file=sys.stderr)  # noqa: T201
+        print(f"edge-agent: {error}", file=sys.stderr)
         return 1
 
 

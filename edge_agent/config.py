@@ -244,9 +244,8 @@ def _resolve_paths(value: dict[str, Any], folder: Path) -> None:
     mqtt = value.get("mqtt")
     tls = mqtt.get("tls") if isinstance(mqtt, dict) else None
     for part, names in ((mqtt, ("password_file",)), (tls, ("ca", "cert", "key"))):
-        for name in names if isinstance(part, dict) else ():
-            if name in part:
-                part[name] = absolute(part[name])
+        if isinstance(part, dict):
+            part.update({name: absolute(part[name]) for name in names if name in part})
 
 
 def _check_references(config: AgentConfig, document: Document) -> None:
@@ -273,9 +272,7 @@ def _check_references(config: AgentConfig, document: Document) -> None:
             raise document.error((*key, "potline"), f"no potline {meter.potline!r}")
 
 
-def _check_potline(
-    line: Potline, tags: set[str], document: Document, key: documents.Path_
-) -> None:
+def _check_potline(line: Potline, tags: set[str], document: Document, key: documents.Path_) -> None:
     if line.current not in tags:
         raise document.error((*key, "current"), f"no device has a tag {line.current!r}")
     for name, pattern in (("voltage", line.pots.voltage), ("status", line.pots.status)):

@@ -80,7 +80,7 @@ def _plain(node: yaml.Node, key: Path_, lines: dict[Path_, int], file: str) -> A
         return plain
     if isinstance(node, yaml.SequenceNode):
         return [_plain(item, (*key, i), lines, file) for i, item in enumerate(node.value)]
-    return yaml.SafeLoader("").construct_object(node)  # type: ignore[no-untyped-call]  # scalar
+    return yaml.SafeLoader("").construct_object(node)
 
 
 def validate(document: Document, model: type[Model], context: Any = None) -> Model:

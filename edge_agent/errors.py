@@ -1,19 +1,19 @@
 """The exception classes, by who must act.
 
-    CarbonError
-    ├── ConfigError          the operator: file, line, key, value, what would be right
-    ├── DeviceError          the acquisition supervisor retries
-    │   ├── NoAnswer         nothing came in time, or the connection broke
-    │   ├── BadAnswer        something came that is not an answer to the question
-    │   └── Refused          the device answered with an error of its own
-    ├── EvidenceError        the gateway quarantines under ``reason``
-    │   ├── WrongSize, WrongTopic, BadEnvelope, BadHeader, WrongType
-    │   ├── UnknownKey, WrongAgent, BadSignature, KeyNotValid
-    │   ├── BadProfile, BadIdentity
-    │   └── Replay, Gap, Fork      chain rules
-    ├── KeyFileError         the operator: a key file is unsafe or unreadable
-    ├── StoreError           retry, never drop
-    └── CalculationError     factor missing or input out of range: the value is absent and says why
+CarbonError
+├── ConfigError          the operator: file, line, key, value, what would be right
+├── DeviceError          the acquisition supervisor retries
+│   ├── NoAnswer         nothing came in time, or the connection broke
+│   ├── BadAnswer        something came that is not an answer to the question
+│   └── Refused          the device answered with an error of its own
+├── EvidenceError        the gateway quarantines under ``reason``
+│   ├── WrongSize, WrongTopic, BadEnvelope, BadHeader, WrongType
+│   ├── UnknownKey, WrongAgent, BadSignature, KeyNotValid
+│   ├── BadProfile, BadIdentity
+│   └── Replay, Gap, Fork      chain rules
+├── KeyFileError         the operator: a key file is unsafe or unreadable
+├── StoreError           retry, never drop
+└── CalculationError     factor missing or input out of range: the value is absent and says why
 """
 
 

@@ -72,9 +72,7 @@ def read(path: Path) -> FactorSet:
     return from_entries(file.id, file.version, file.title, file.factors)
 
 
-def from_entries(
-    set_id: str, version: int, title: str, entries: list[FactorEntry]
-) -> FactorSet:
+def from_entries(set_id: str, version: int, title: str, entries: list[FactorEntry]) -> FactorSet:
     """A set from validated entries; several of one id are its versions over time."""
     factors: dict[str, list[Factor]] = defaultdict(list)
     for entry in entries:

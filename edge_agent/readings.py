@@ -38,7 +38,6 @@ class Reason(IntEnum):
     DUPLICATE = 11
 
 
-
 class Quality(int):
     """Severity and reason of a value, as the integer that travels on the wire."""
 

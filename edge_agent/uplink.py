@@ -51,7 +51,7 @@ class Identity:
 class Uplink:
     """Keeps a connection to the broker and delivers in order."""
 
-    def __init__(  # noqa: PLR0913  one owner of delivery, each part injected
+    def __init__(
         self,
         settings: Mqtt,
         identity: Identity,
@@ -160,7 +160,6 @@ class Uplink:
         client = self._client
         assert client is not None  # noqa: S101  made in run()
         attempt = 0
-        client.loop_start()
         while True:
             if self._connected:
                 attempt = 0
@@ -174,8 +173,11 @@ class Uplink:
             attempt += 1
             for _ in range(max(1, round(wait_s / 0.1))):
                 await self._clock.sleep(0.1)
-                if self._connected:
+                if self._is_connected():
                     break
+
+    def _is_connected(self) -> bool:
+        return self._connected
 
     def _open(self) -> None:
         client = self._client

@@ -12,9 +12,7 @@ ALUMINIUM_G_PER_AH = ALUMINIUM_G_PER_MOL / (ELECTRONS_PER_AL * FARADAY_C_PER_MOL
 """Metal per charge at 100 % current efficiency [g/Ah]; anode-effect-pfc.md 1.5."""
 
 
-def anode_co2(
-    metal_t: float, net_consumption_t_per_t: float, sulphur: float, ash: float
-) -> float:
+def anode_co2(metal_t: float, net_consumption_t_per_t: float, sulphur: float, ash: float) -> float:
     """CO2 in t from the consumption of prebaked anodes.
 
         E = P x NC x (1 - S - A) x 44/12        (GB/T 32151.4; 40 CFR 98 eq. F-5)

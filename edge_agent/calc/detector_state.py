@@ -184,9 +184,7 @@ class Windows:
     def take_hours(self, before_ns: int) -> list[tuple[int, HourSums]]:
         """Remove and give the hours that ended at or before a moment, oldest first."""
         done = sorted(start for start in self.hours if start + HOUR_NS <= before_ns)
-        self.floor_ns = max(
-            self.floor_ns, window_start(before_ns, HOUR_NS, self.offset_ns)
-        )
+        self.floor_ns = max(self.floor_ns, window_start(before_ns, HOUR_NS, self.offset_ns))
         return [(start, self.hours.pop(start)) for start in done]
 
     def take_minutes(self, before_ns: int) -> list[tuple[int, int]]:

@@ -29,9 +29,7 @@ class Step:
     kind: str = ""
 
 
-def step(
-    before: float, after: float, rule: TotaliserRule, elapsed_ns: int | None = None
-) -> Step:
+def step(before: float, after: float, rule: TotaliserRule, elapsed_ns: int | None = None) -> Step:
     """The increment from one reading to the next.
 
     Args:

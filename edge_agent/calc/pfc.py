@@ -24,9 +24,7 @@ class Pfc:
     c2f6_t: float
 
 
-def by_slope(
-    aem_min_per_cell_day: float, metal_t: float, slope: float, c2f6_per_cf4: float
-) -> Pfc:
+def by_slope(aem_min_per_cell_day: float, metal_t: float, slope: float, c2f6_per_cf4: float) -> Pfc:
     """Slope method.
 
         m_CF4 = S x AEM x P,  m_C2F6 = F x m_CF4
@@ -96,7 +94,7 @@ def co2e(cf4_t: float, c2f6_t: float, gwp_cf4: float, gwp_c2f6: float) -> float:
 def cf4_bound_kg(current_ka: float, effect_min: float) -> float:
     """Most CF4 [kg] that a current [kA] can make in some minutes of effect (Faraday's law).
 
-        m <= I x t / (4 F) x M_CF4
+    m <= I x t / (4 F) x M_CF4
     """
     charge_c = current_ka * 1000 * effect_min * 60
     return charge_c / (ELECTRONS_PER_CF4 * FARADAY_C_PER_MOL) * CF4_G_PER_MOL / 1000

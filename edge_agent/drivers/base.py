@@ -7,7 +7,7 @@ their quality instead of dropping them.
 """
 
 import math
-from collections.abc import AsyncIterator, Callable, Hashable, Sequence
+from collections.abc import AsyncGenerator, Callable, Hashable, Sequence
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 from typing import Annotated, Any, Protocol, Self, TypeVar, cast, runtime_checkable
@@ -136,7 +136,7 @@ class Session(Protocol):
 class Driver(Session, Protocol):
     """A device that speaks when it has something to say."""
 
-    def samples(self) -> AsyncIterator[Sequence[Reading]]:
+    def samples(self) -> AsyncGenerator[Sequence[Reading], None]:
         """All that arrived since the last step; raises DeviceError when the connection is lost."""
         ...
 

@@ -3,7 +3,8 @@
 1. One line (host and port) carries one request at a time, whatever units share it.
 2. An answer counts only with the transaction id, unit, function and length of its question.
 3. After a time-out, a cancelled question or an answer that does not match, the connection is
-   dropped: a late answer can never be taken for the next question's.
+   dropped, and transaction ids go on where they were: a late answer, even one that a serial
+   gateway sends into the new connection, is never taken for the next question's.
 4. An exception answer costs the block it answers, nothing else; a merged block that the device
    calls illegal is read in halves from the next poll on.
 """
@@ -122,6 +123,7 @@ class Line:
         self._client: AsyncModbusTcpClient | None = None
         self._users = 0
         self._failed_ns = -1
+        self._last_id = 0
 
     def join(self) -> None:
         """Count one more user."""
@@ -157,7 +159,9 @@ class Line:
     ) -> ModbusPDU:
         try:
             async with asyncio.timeout(timeout_s):
-                answer: ModbusPDU = await client.execute(False, request)  # noqa: FBT003
+                answer: ModbusPDU = await client.execute(
+                    no_response_expected=False, request=request
+                )
         except TimeoutError as error:
             raise NoAnswer(f"unit {request.dev_id}: no answer in {timeout_s:g} s") from error
         except (ModbusException, OSError) as error:
@@ -188,6 +192,7 @@ class Line:
             client.close()
             self._failed_ns = self._clock.monotonic_ns()
             raise NoAnswer(f"{self._host}:{self._port} cannot be connected")
+        client.ctx.next_tid = self._last_id  # the library begins at 0 with every connection
         self._client = client
         return client
 
@@ -197,10 +202,12 @@ class Line:
         waiting = self._client.ctx.response_future
         if not waiting.done():  # else the question would wait for its whole time-out
             waiting.set_exception(ConnectionResetError("connection closed by the peer"))
+            waiting.exception()  # seen, should nobody be waiting
 
     def _drop(self) -> None:
         client, self._client = self._client, None
         if client is not None:
+            self._last_id = client.ctx.next_tid
             client.close()
 
 

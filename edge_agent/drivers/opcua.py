@@ -16,7 +16,7 @@ import logging
 import math
 import re
 from collections import deque
-from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal, Self
 
@@ -141,7 +141,7 @@ class OpcUaDriver:
             leaving.add_done_callback(_forget_result)
             client.disconnect_socket()
 
-    async def samples(self) -> AsyncIterator[Sequence[Reading]]:
+    async def samples(self) -> AsyncGenerator[Sequence[Reading], None]:
         """All that arrived since the last step, as soon as it arrives.
 
         Raises NoAnswer when the connection is lost or stale.

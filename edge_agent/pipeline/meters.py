@@ -43,9 +43,7 @@ class FuelFactors:
     def co2_t(self, amount: float, unit: str) -> float:
         """CO2 [t] of an amount in ``Nm3`` or ``t``."""
         accounting = amount / NM3_PER_UNIT if unit == "Nm3" else amount
-        return co2_by_heating_value(
-            accounting, self.ncv_gj, self.carbon_t_per_gj, self.oxidation
-        )
+        return co2_by_heating_value(accounting, self.ncv_gj, self.carbon_t_per_gj, self.oxidation)
 
 
 class MeterWorker:
@@ -88,11 +86,9 @@ class MeterWorker:
                     after=count,
                 )
             if self.fuel is not None:
-                amount = float(change.increment * self.scale)
+                amount = float(exact(change.increment) * self.scale)
                 minute = time_ns // MINUTE_NS * MINUTE_NS
-                sink.rows.add(
-                    f"{self.meter_id}.co2_t", minute, self.fuel.co2_t(amount, self.unit)
-                )
+                sink.rows.add(f"{self.meter_id}.co2_t", minute, self.fuel.co2_t(amount, self.unit))
         self.last = (time_ns, count)
 
     def dump(self) -> dict[str, Any]:
@@ -112,9 +108,7 @@ class MeterWorker:
 class SignalWorker:
     """Minute means of a measured tag that belongs to no potline."""
 
-    def __init__(
-        self, tag_id: str, range_: tuple[float, float] | None, period_s: float
-    ) -> None:
+    def __init__(self, tag_id: str, range_: tuple[float, float] | None, period_s: float) -> None:
         self.tag_id = tag_id
         self.range = range_ or (-np.inf, np.inf)
         self.period_s = period_s
@@ -124,7 +118,5 @@ class SignalWorker:
         """Account for the samples before the span's end."""
         times, values = self.buffer.take(span.end_ns)
         good = in_range(values, *self.range) & np.isfinite(values)
-        for minutes, means, quality in minute_means(
-            times[good], values[good], span, self.period_s
-        ):
+        for minutes, means, quality in minute_means(times[good], values[good], span, self.period_s):
             sink.rows.extend(self.tag_id, minutes, means, quality)

@@ -160,6 +160,11 @@ class Pipeline:
             if isinstance(output, Started):
                 effect_started(live.line.line.id, output, sink)
 
+    @property
+    def newest_ns(self) -> int:
+        """Time of the newest reading ever taken [ns], -1 before the first."""
+        return self._memory.newest_ns
+
     def due_ns(self, now_ns: int) -> int | None:
         """The whole minute up to which can be accounted now, if that is news."""
         newest = self._memory.newest_ns if self._device_time else now_ns
@@ -217,7 +222,10 @@ class Pipeline:
                 late.count = 0
         if self._memory.future:
             sink.event(
-                self._memory.newest_ns, "late_samples", tag="*", count=self._memory.future,
+                self._memory.newest_ns,
+                "late_samples",
+                tag="*",
+                count=self._memory.future,
                 reason="future",
             )
             self._memory.future = 0
@@ -262,7 +270,7 @@ def _merge_gaps(events: list[Event]) -> list[Event]:
         if event["type"] != "gap":
             merged.append(event)
             continue
-        key = (event["t"], event["to"], event["line"])
+        key = (event["from"], event["to"], event["line"])
         if key in open_gaps:
             open_gaps[key]["pots"].append(event["pot"])
         else:

@@ -102,9 +102,7 @@ class PotlineWorker:
         times, values = self.current.take(span.end_ns)
         good = in_range(values, -1.0, 2 * self.line.nominal_ka)
         times, values = times[good], values[good]
-        for minutes, means, quality in minute_means(
-            times, values, span, self.line.sample_period_s
-        ):
+        for minutes, means, quality in minute_means(times, values, span, self.line.sample_period_s):
             sink.rows.extend(f"{self.line.id}.current_ka", minutes, means, quality)
             for minute, mean in zip(minutes, means, strict=True):
                 self._minute(minute).current_ka = mean
@@ -129,9 +127,7 @@ class PotlineWorker:
         good = moving(times, volts, round(self.line.stuck_s * NS_PER_S), pot.stuck)
         times, volts = times[good], volts[good]
         self._feed(pot, times, volts, _flowing(times, flow), span)
-        for minutes, means, quality in minute_means(
-            times, volts, span, self.line.sample_period_s
-        ):
+        for minutes, means, quality in minute_means(times, volts, span, self.line.sample_period_s):
             sink.rows.extend(f"{self.line.id}.{pot_id}.v", minutes, means, quality)
             for minute, mean in zip(minutes, means, strict=True):
                 self._minute(minute).pots += mean >= self.settings.v_out
@@ -192,9 +188,7 @@ class PotlineWorker:
         metal_t = per_cell_day * of_line.pots / 1440
         if current > 0:
             pfc.check_bound(cf4_kg, current, effect_min)
-        co2_t = anode_co2(
-            metal_t, factors.net_consumption_t_per_t, factors.sulphur, factors.ash
-        )
+        co2_t = anode_co2(metal_t, factors.net_consumption_t_per_t, factors.sulphur, factors.ash)
         for name, value in (
             ("ae_min", effect_min),
             ("metal_est_t", metal_t),
@@ -208,9 +202,8 @@ class PotlineWorker:
         if isinstance(output, AnodeEffect):
             effect_ended(self.line.id, output, sink)
         elif isinstance(output, Gap):
-            sink.event(
-                output.start_ns, "gap", line=self.line.id, pot=output.pot, to=output.end_ns
-            )
+            span = {"from": output.start_ns, "to": output.end_ns}
+            sink.event(output.end_ns, "gap", line=self.line.id, pot=output.pot, **span)
 
     def dump(self) -> dict[str, Any]:
         """Plain value for storage."""
@@ -294,4 +287,3 @@ def _flowing(times: Times, flow: tuple[Times, NDArray[np.bool_]]) -> NDArray[np.
         return np.ones(len(times), dtype=np.bool_)
     place = np.searchsorted(flow_times, times, side="right") - 1
     return np.asarray(np.where(place < 0, True, flows[np.maximum(place, 0)]), dtype=np.bool_)
-

@@ -11,6 +11,8 @@ from edge_agent.readings import GOOD, UNCERTAIN_PARTIAL, Columns, Event, Quality
 
 NS_PER_MS = 10**6
 _FULL_SHARE = 0.9
+MAX_SPAN_NS = 12 * 3600 * 10**9
+"""Longest time from the first to the last row of a batch; the wire allows 24 h."""
 
 
 @dataclass(slots=True)
@@ -47,10 +49,16 @@ class Rows:
         """Columns of at most ``most`` rows each, all rows in order of time and series."""
         names = tuple(self.names)
         order = np.lexsort((np.array(self.index), np.array(self.time_ns))).tolist()
-        return [
-            _piece(self, names, order[start : start + most])
-            for start in range(0, len(order), most)
-        ]
+        pieces: list[Columns] = []
+        start = 0
+        for place, row in enumerate(order):
+            too_long = self.time_ns[row] - self.time_ns[order[start]] > MAX_SPAN_NS
+            if place - start >= most or too_long:
+                pieces.append(_piece(self, names, order[start:place]))
+                start = place
+        if order:
+            pieces.append(_piece(self, names, order[start:]))
+        return pieces
 
 
 def _piece(rows: Rows, names: tuple[str, ...], places: list[int]) -> Columns:

@@ -31,6 +31,7 @@ EVENT_TYPES = frozenset(
     {
         "started",
         "device_state",
+        "device_overrun",
         "effect_started",
         "effect_ended",
         "gap",
@@ -101,8 +102,15 @@ def valid_series_name(name: str) -> bool:
 
 
 def payload(batch: Batch) -> bytes:
-    """The batch's payload bytes. Row times keep millisecond resolution from ``first_ns``."""
+    """The batch's payload bytes. Row times keep millisecond resolution from ``first_ns``.
+
+    Raises:
+        BadProfile: an event is not of the closed list; a batch must never be made of it.
+    """
     columns = batch.columns
+    if not _check_events(list(batch.events)):
+        message = "an event of the batch has no time or no known type"
+        raise BadProfile(message)
     offsets = [(time_ns - batch.first_ns) // NS_PER_MS for time_ns in columns.time_ns]
     steps = [offset - before for before, offset in zip([0, *offsets], offsets, strict=False)]
     fields: dict[str, Any] = {
@@ -231,11 +239,9 @@ def _with_body(batch: Batch, fields: dict[str, Any]) -> tuple[Batch, tuple[str, 
         flag = check(fields)
         if flag:
             return batch, (flag,)
-    times = list(
-        accumulate(
-            (step * NS_PER_MS for step in fields["dt"]), initial=batch.first_ns
-        )
-    )[1:]
+    times = list(accumulate((step * NS_PER_MS for step in fields["dt"]), initial=batch.first_ns))[
+        1:
+    ]
     if times and not (batch.first_ns <= min(times) and max(times) <= batch.last_ns):
         return batch, ("body_time",)
     clock = fields["clock"]
@@ -244,9 +250,7 @@ def _with_body(batch: Batch, fields: dict[str, Any]) -> tuple[Batch, tuple[str, 
         mono=(fields["mono"][0], fields["mono"][1]),
         clock=ClockState(**clock),
         software=fields["sw"],
-        columns=Columns(
-            tuple(fields["series"]), fields["s"], times, fields["x"], fields["q"]
-        ),
+        columns=Columns(tuple(fields["series"]), fields["s"], times, fields["x"], fields["q"]),
         events=tuple(fields["events"]),
         legal_sha256=fields.get("lrs"),
     )

@@ -45,7 +45,7 @@ class AluminaBalance:
         self._lean_limit = rng.uniform(1.9, 2.1, pots)
         self._rich_limit = rng.uniform(2.6, 3.2, pots)
         self._coming: list[list[Effect]] = [[] for _ in range(pots)]
-        for effect in reversed(sorted(effects, key=lambda one: one.start)):
+        for effect in sorted(effects, key=lambda one: one.start, reverse=True):
             self._coming[effect.pot].append(effect)
         never = np.full(pots, np.inf)
         self._onset, self._lead_from, self._dump_until = never, never.copy(), -never
@@ -59,8 +59,9 @@ class AluminaBalance:
             points.append(concentration_voltage(self._concentration))
         corners = np.stack(points, axis=1).astype(np.float32)
         share = (np.arange(STEP_S, dtype=np.float32) / STEP_S)[None, None, :]
-        lines = corners[:, :-1, None] + np.diff(corners, axis=1)[:, :, None] * share
-        return lines.reshape(len(corners), -1)[:, :seconds]
+        rises = np.diff(corners, axis=1)
+        lines = corners[:, :-1, None] + rises[:, :, None] * share
+        return np.asarray(lines.reshape(len(corners), -1)[:, :seconds], dtype=np.float32)
 
     def _look_ahead(self, now: int) -> None:
         """Take up each pot's next effect once the one before has begun."""
@@ -85,5 +86,4 @@ class AluminaBalance:
         rate = np.where(starving, np.maximum(drift, -STARVE_PER_MIN), rate)
         rate = np.where((now < self._dump_until) & ~starving, DUMP_PER_MIN, rate)
         self._concentration = np.clip(c + rate, 1.35, 3.6)
-        self._overfed = np.where(c < self._lean_limit, True, self._overfed)
-        self._overfed = np.where(c > self._rich_limit, False, self._overfed)
+        self._overfed = (self._overfed | (c < self._lean_limit)) & (c <= self._rich_limit)

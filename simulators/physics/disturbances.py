@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 import numpy as np
 
@@ -84,6 +84,8 @@ def _draw(pot: int, work: Work, start: int, rng: np.random.Generator) -> Disturb
             offset, gain = _anode_change(rng), 3.0
         case Work.BEAM_RAISING:
             offset, gain = _beam_raising(rng), 1.5
+        case _:
+            assert_never(work)
     return Disturbance(pot, work, start, start + len(offset), offset.astype(np.float32), gain)
 
 

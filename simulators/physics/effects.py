@@ -58,7 +58,11 @@ class Waveform:
     @property
     def net_s(self) -> int:
         """Seconds at or above 8 V."""
-        return int(np.count_nonzero(self.burning >= COUNTED_ABOVE_V))
+        return self.net_before(len(self.burning))
+
+    def net_before(self, age_s: int) -> int:
+        """Seconds at or above 8 V in the first ``age_s`` seconds."""
+        return int(np.count_nonzero(self.burning[:age_s] >= COUNTED_ABOVE_V))
 
     @property
     def peak_v(self) -> float:
@@ -122,7 +126,7 @@ def _burning(rng: np.random.Generator, peak_v: float, duration_s: int) -> Volts:
     wander = lfilter([1.0], [1.0, -keep], kicks)
     volts = mean + wander * np.clip((mean - EFFECT_FLOOR_V) / 8.0, 0.1, 1.0)
     volts[0] = max(volts[0], mean[0])
-    return np.clip(volts, EFFECT_FLOOR_V, 80.0).astype(np.float32)
+    return np.asarray(np.clip(volts, EFFECT_FLOOR_V, 80.0), dtype=np.float32)
 
 
 def _cut_dips(rng: np.random.Generator, burning: Volts) -> None:

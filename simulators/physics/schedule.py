@@ -59,6 +59,10 @@ class Effect:
     cut_by_outage: bool
     waveform: Waveform
 
+    def net_until(self, second: int) -> int:
+        """Seconds at or above 8 V before this second of the plant."""
+        return self.waveform.net_before(max(second - self.start, 0))
+
 
 @dataclass(frozen=True, slots=True)
 class Schedule:

@@ -1,0 +1,333 @@
+"""The gateway's file: strict models, and errors that name file, line, key and value.
+
+An unknown key is an error, a relative path is relative to the file, and the loaded value is
+frozen. Public keys are read by ``key_ring``, the private key by the command that signs.
+"""
+
+import difflib
+from collections.abc import Hashable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from edge_agent.errors import ConfigError, KeyFileError
+from edge_agent.wire import keys, topics
+
+_SHOWN_CHARACTERS = 60
+_SECRETS = frozenset({"token", "password"})
+_NEVER_NS = 2**63 - 1
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_UNKNOWN_KEY = "unknown_key"
+Name = Annotated[str, Field(pattern=topics.NAME.pattern.replace("\\Z", "$"))]
+
+
+def _absolute(value: object, info: ValidationInfo) -> object:
+    folder = (info.context or {}).get("folder", Path())
+    return folder / Path(value).expanduser() if isinstance(value, str) else value
+
+
+def _instant(value: object) -> object:
+    if isinstance(value, datetime) and value.tzinfo is not None:
+        return value
+    kind, text = "instant", "a time with its zone is needed, as 2026-01-01T00:00:00Z"
+    raise PydanticCustomError(kind, text)
+
+
+FilePath = Annotated[Path, BeforeValidator(_absolute)]
+Instant = Annotated[datetime, BeforeValidator(_instant)]
+
+
+class Section(BaseModel):
+    """A part of the file: strict types, no unknown keys, frozen."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_keys(cls, value: object) -> object:
+        known = sorted(cls.model_fields)
+        for key in value if isinstance(value, dict) else ():
+            if key not in cls.model_fields:
+                near = difflib.get_close_matches(str(key), known, n=1)
+                right = f"did you mean {near[0]!r}?" if near else ", ".join(known)
+                raise PydanticCustomError(
+                    _UNKNOWN_KEY,
+                    "unknown key",
+                    {"key": key, "right": right if near else f"known keys: {right}"},
+                )
+        return value
+
+
+class KeyFiles(Section):
+    """The gateway's private keys."""
+
+    ack: FilePath
+
+
+class Tls(Section):
+    """Trusted authority of the broker, and the client certificate when it asks for one."""
+
+    ca: FilePath
+    cert: FilePath | None = None
+    key: FilePath | None = None
+
+    @model_validator(mode="after")
+    def _pair(self) -> Self:
+        if (self.cert is None) != (self.key is None):
+            kind, text = "pair", "'cert' and 'key' belong together"
+            raise PydanticCustomError(kind, text)
+        return self
+
+
+class Mqtt(Section):
+    """Where the broker is and who we are there."""
+
+    host: str = Field(min_length=1)
+    port: int = Field(default=1883, ge=1, le=65_535)
+    client_id: str = Field(min_length=1, max_length=64)
+    username: str | None = None
+    password_file: FilePath | None = None
+    tls: Tls | None = None
+    keepalive_s: int = Field(default=30, ge=1, le=3_600)
+
+    @model_validator(mode="after")
+    def _user(self) -> Self:
+        if self.password_file is not None and self.username is None:
+            kind, text = "user", "'password_file' needs 'username'"
+            raise PydanticCustomError(kind, text)
+        return self
+
+
+class Agent(Section):
+    """An enrolled key: which agent it speaks for, and from when to when."""
+
+    site: Name
+    agent: Name
+    public_key: FilePath
+    not_before: Instant | None = None
+    not_after: Instant | None = None
+
+
+class LedgerSettings(Section):
+    """Where evidence is kept, and how much is committed at once."""
+
+    path: FilePath | None = None
+    group_ms: int = Field(default=20, ge=0, le=1_000)
+    group_batches: int = Field(default=64, ge=1, le=4_096)
+
+
+class SqliteSettings(Section):
+    """The built-in store: one file, no server."""
+
+    kind: Literal["sqlite"]
+    path: FilePath | None = None
+
+
+class InfluxSettings(Section):
+    """An InfluxDB, or a store that takes its line protocol (then ``read: none``)."""
+
+    kind: Literal["influxdb"]
+    url: str = Field(pattern=r"^https?://")
+    token: SecretStr | None = None
+    token_file: FilePath | None = None
+    org: str
+    bucket: str
+    read: Literal["none", "flux"] = "none"
+    progress: FilePath | None = None
+
+    @model_validator(mode="after")
+    def _one_token(self) -> Self:
+        if (self.token is None) == (self.token_file is None):
+            kind, text = "token", "exactly one of 'token' and 'token_file' is needed"
+            raise PydanticCustomError(kind, text)
+        return self
+
+
+StoreSettings = Annotated[SqliteSettings | InfluxSettings, Field(discriminator="kind")]
+
+
+class Hold(Section):
+    """How much one agent may send ahead of a missing batch or configuration."""
+
+    batches: int = Field(default=1_000, ge=1, le=100_000)
+    bytes: int = Field(default=67_108_864, ge=262_400)
+
+
+class Quarantine(Section):
+    """How many refused messages are kept, in all and of one topic; counters go on."""
+
+    messages: int = Field(default=10_000, ge=1)
+    per_topic: int = Field(default=1_000, ge=1)
+
+
+class GatewayConfig(Section):
+    """The whole file."""
+
+    state_dir: FilePath
+    keys: KeyFiles
+    mqtt: Mqtt
+    agents: list[Agent] = Field(min_length=1)
+    ledger: LedgerSettings = LedgerSettings()
+    store: StoreSettings = SqliteSettings(kind="sqlite")
+    hold: Hold = Hold()
+    quarantine: Quarantine = Quarantine()
+    late_after_s: int | None = Field(default=3_600, ge=1)
+    future_after_s: int | None = Field(default=300, ge=1)
+    key_grace_days: int = Field(default=45, ge=0)
+
+    @property
+    def ledger_path(self) -> Path:
+        """The ledger's file."""
+        return self.ledger.path or self.state_dir / "ledger.sqlite"
+
+    @property
+    def store_path(self) -> Path:
+        """The built-in store's file, or the progress file beside a remote store."""
+        if isinstance(self.store, SqliteSettings):
+            return self.store.path or self.state_dir / "store.sqlite"
+        return self.store.progress or self.state_dir / "store-progress.json"
+
+
+def load(path: Path) -> GatewayConfig:
+    """Read and check a configuration file.
+
+    Raises:
+        ConfigError: unreadable, not YAML, or a value is wrong; names the first such place.
+    """
+    document, node = _parse(path)
+    try:
+        return GatewayConfig.model_validate(
+            document, context={"folder": path.absolute().parent}
+        )
+    except ValidationError as error:
+        found = [_explain(path, node, details) for details in error.errors()]
+        raise min(found, key=lambda item: item.line) from None
+
+
+def key_ring(config: GatewayConfig) -> keys.KeyRing:
+    """The enrolled public keys.
+
+    Raises:
+        ConfigError: a key file is unreadable or unsafe, or one key stands for two agents.
+    """
+    ring: dict[bytes, keys.Enrolment] = {}
+    for place, agent in enumerate(config.agents):
+        key = f"agents[{place}].public_key"
+        try:
+            public = keys.public_key(agent.public_key.read_bytes())
+        except OSError as error:
+            message = f"cannot read {agent.public_key}: {error.strerror}"
+            raise ConfigError(message, key=key) from error
+        except KeyFileError as error:
+            raise ConfigError(f"{agent.public_key}: {error}", key=key) from error
+        if public.kid in ring:
+            message = f"{agent.public_key}: this key is enrolled twice"
+            raise ConfigError(message, key=key, right="one key, one agent")
+        ring[public.kid] = keys.Enrolment(
+            agent.site,
+            agent.agent,
+            public,
+            _to_ns(agent.not_before, 0),
+            _to_ns(agent.not_after, _NEVER_NS),
+        )
+    return keys.KeyRing(list(ring.values()))
+
+
+def _to_ns(instant: datetime | None, otherwise: int) -> int:
+    if instant is None:
+        return otherwise
+    return (instant - _EPOCH) // timedelta(microseconds=1) * 1_000
+
+
+def _parse(path: Path) -> tuple[Any, yaml.Node]:
+    try:
+        loader = yaml.SafeLoader(path.read_text(encoding="utf-8"))
+        node = loader.get_single_node()
+        document = None if node is None else loader.construct_document(node)
+    except OSError as error:
+        message = f"cannot read the file: {error.strerror}"
+        raise ConfigError(message, file=str(path)) from error
+    except (yaml.YAMLError, ValueError) as error:
+        mark = getattr(error, "problem_mark", None)
+        problem = getattr(error, "problem", None) or str(error)
+        message = f"not readable as YAML: {problem}"
+        line = mark.line + 1 if mark else 0
+        raise ConfigError(message, file=str(path), line=line) from error
+    if not isinstance(node, yaml.MappingNode):
+        message = "holds no keys"
+        raise ConfigError(message, file=str(path), right="key: value lines are needed")
+    _refuse_twins(path, node)
+    return document, node
+
+
+def _refuse_twins(path: Path, node: yaml.Node) -> None:
+    """Refuse a key that stands twice in one mapping; YAML would keep the last silently."""
+    seen: set[Hashable] = set()
+    for child in node.value if isinstance(node.value, list) else ():
+        pair = child if isinstance(child, tuple) else (None, child)
+        if pair[0] is not None:
+            if pair[0].value in seen:
+                raise ConfigError(
+                    "stands twice in this section",
+                    file=str(path),
+                    line=pair[0].start_mark.line + 1,
+                    key=str(pair[0].value),
+                )
+            seen.add(str(pair[0].value))
+        _refuse_twins(path, pair[1])
+
+
+def _explain(path: Path, node: yaml.Node, details: ErrorDetails) -> ConfigError:
+    location: list[int | str] = list(details["loc"])
+    context = details.get("ctx", {})
+    if details["type"] == _UNKNOWN_KEY:
+        location.append(context["key"])
+    line, steps = _find(node, location)
+    key = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps)
+    message, right = details["msg"], str(context.get("right", ""))
+    if details["type"] == "missing":
+        message, right = "is missing", f"add {location[-1]!r} here"
+    elif details["type"] != _UNKNOWN_KEY and not isinstance(details["input"], dict):
+        message = f"{_show(steps, details['input'])} is wrong: {message}"
+    return ConfigError(
+        message, file=str(path), line=line, key=key.removeprefix("."), right=right
+    )
+
+
+def _show(steps: list[int | str], value: object) -> str:
+    if steps and steps[-1] in _SECRETS:
+        return "the value"
+    text = repr(value)
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."
+
+
+def _find(node: yaml.Node, location: list[int | str]) -> tuple[int, list[int | str]]:
+    """Line of a value, and its path without the union tags that the checker puts in."""
+    line, steps = node.start_mark.line + 1, list[int | str]()
+    for place, step in enumerate(location):
+        if isinstance(node, yaml.MappingNode):
+            pairs = {str(key.value): (key, value) for key, value in node.value}
+            if str(step) in pairs:
+                key, node = pairs[str(step)]
+                line = key.start_mark.line + 1
+                steps.append(step)
+            elif place == len(location) - 1:
+                steps.append(step)
+        elif isinstance(node, yaml.SequenceNode) and isinstance(step, int):
+            node = node.value[step]
+            line = node.start_mark.line + 1
+            steps.append(step)
+    return line, steps

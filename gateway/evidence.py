@@ -1,0 +1,136 @@
+"""What a month rests on: the batches' rows as a reader, their range, root and configuration."""
+
+import hashlib
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from edge_agent import factor_sets
+from edge_agent.calc.factors import FactorSet
+from edge_agent.errors import CarbonError
+from edge_agent.readings import Event
+from edge_agent.wire import cbor, cose, merkle
+from edge_agent.wire.batch import VerifiedBatch
+from edge_agent.wire.cose import MessageType
+from edge_agent.wire.keys import PublicKey
+from gateway.month import Points
+
+_BAD = 2
+
+
+class EvidenceGap(CarbonError):
+    """Evidence that the month needs is missing or contradicts itself."""
+
+
+@dataclass(slots=True)
+class _Column:
+    times: list[int] = field(default_factory=list)
+    values: list[int | float] = field(default_factory=list)
+    ordered: bool = True
+
+
+class BatchReader:
+    """Usable rows of verified batches, by series. A repeated (series, time) is refused."""
+
+    def __init__(self) -> None:
+        self._columns: dict[str, _Column] = {}
+        self.events: list[Event] = []
+        self.flags: dict[str, int] = {}
+
+    def add(self, verified: VerifiedBatch) -> None:
+        """Take up a batch's rows and events."""
+        columns = verified.batch.columns
+        slots = [self._columns.setdefault(name, _Column()) for name in columns.series]
+        for index, time_ns, value, quality in zip(
+            columns.index, columns.time_ns, columns.value, columns.quality, strict=True
+        ):
+            if value is None or quality >> 4 == _BAD:
+                continue
+            column = slots[index]
+            if column.times and time_ns <= column.times[-1]:
+                column.ordered = False
+            column.times.append(time_ns)
+            column.values.append(value)
+        self.events.extend(verified.batch.events)
+        for flag in verified.flags:
+            self.flags[flag] = self.flags.get(flag, 0) + 1
+
+    def points(self, series: str, start_ns: int, end_ns: int) -> Points:
+        """Rows of a series in [start, end), by time.
+
+        Raises:
+            EvidenceGap: a time stands twice.
+        """
+        column = self._columns.get(series)
+        if column is None:
+            return Points((), ())
+        if not column.ordered:
+            _sort(series, column)
+        low = bisect_left(column.times, start_ns)
+        high = bisect_left(column.times, end_ns)
+        return Points(column.times[low:high], column.values[low:high])
+
+
+def _sort(series: str, column: _Column) -> None:
+    order = sorted(range(len(column.times)), key=column.times.__getitem__)
+    column.times = [column.times[place] for place in order]
+    column.values = [column.values[place] for place in order]
+    for before, after in zip(column.times, column.times[1:], strict=False):
+        if before == after:
+            message = f"series {series} has two rows at {after}"
+            raise EvidenceGap(message)
+    column.ordered = True
+
+
+@dataclass(frozen=True, slots=True)
+class BatchRange:
+    """An agent's batches behind a month: first and last number, count and Merkle root."""
+
+    agent: str
+    first_seq: int
+    last_seq: int
+    root: bytes
+
+    @property
+    def count(self) -> int:
+        """How many batches; the range has no holes."""
+        return self.last_seq - self.first_seq + 1
+
+
+def batch_range(site: str, agent: str, hashes: Sequence[tuple[int, bytes]]) -> BatchRange:
+    """The range and RFC 6962 root over batches given as (seq, SHA-256) in order."""
+    leaves = [
+        merkle.leaf_hash(merkle.batch_leaf(site, agent, seq, sha256)) for seq, sha256 in hashes
+    ]
+    return BatchRange(agent, hashes[0][0], hashes[-1][0], merkle.root(leaves))
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """A configuration document that batches name, with its factor set."""
+
+    sha256: bytes
+    plain: Mapping[str, Any]
+    factors: FactorSet
+
+
+def open_config(raw: bytes, keys: Iterable[PublicKey]) -> Configuration:
+    """Check and read a signed configuration message.
+
+    Raises:
+        EvidenceError: not authentic.
+    """
+    by_kid = {key.kid: key for key in keys}
+
+    def find(kid: bytes) -> PublicKey:
+        if kid not in by_kid:
+            message = f"configuration signed by unknown key {kid.hex()[:16]}"
+            raise EvidenceGap(message)
+        return by_kid[kid]
+
+    payload = cose.verify(raw, MessageType.CONFIG, find).payload
+    plain = cbor.decode(payload)
+    return Configuration(
+        hashlib.sha256(payload).digest(), plain, factor_sets.from_plain(plain["factor_set"])
+    )

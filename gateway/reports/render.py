@@ -1,0 +1,229 @@
+"""A month's values as JSON, as the signed month record, and as a sheet."""
+
+import io
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from openpyxl import Workbook
+from openpyxl.styles import Alignment, Font, PatternFill
+from openpyxl.utils import get_column_letter
+from openpyxl.worksheet.worksheet import Worksheet
+
+from edge_agent.calc.windows import to_local
+from edge_agent.wire import cbor
+from gateway.evidence import BatchRange, Configuration
+from gateway.month import Month, MonthValue
+
+FORMAT = "carbon-month/1"
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+_HEAD = PatternFill("solid", fgColor="DCE6F1")
+
+
+def to_plain(month: Month, configuration: Configuration, ranges: Sequence[BatchRange]) -> Any:
+    """The report as plain values; numbers are decimal text so that nothing rounds them."""
+    return {
+        "format": FORMAT,
+        "site": month.site,
+        "month": month.month,
+        "timezone": configuration.plain["timezone"],
+        "sector": "aluminium smelting 铝冶炼",
+        "factor_set": {
+            "id": configuration.factors.id,
+            "version": configuration.factors.version,
+        },
+        "config_sha256": configuration.sha256.hex(),
+        "evidence": [
+            {
+                "agent": item.agent,
+                "first_seq": item.first_seq,
+                "last_seq": item.last_seq,
+                "batches": item.count,
+                "root": item.root.hex(),
+            }
+            for item in ranges
+        ],
+        "parameters": [_value(value, ranges) for value in month.values],
+        "effects": [_effect(event) for event in month.effects],
+        "reservations": month.reservations,
+    }
+
+
+def _value(value: MonthValue, ranges: Sequence[BatchRange]) -> dict[str, Any]:
+    parameter = value.parameter
+    return {
+        "id": parameter.id,
+        "scope": value.scope,
+        "zh": parameter.zh,
+        "en": parameter.en,
+        "value": None if value.value is None else str(value.value),
+        "reported": None if value.reported is None else str(value.reported),
+        "recomputed_from_rounded": None if value.recomputed is None else str(value.recomputed),
+        "unit": value.unit,
+        "method": value.method,
+        "source": value.source,
+        "completeness": None if value.completeness is None else f"{value.completeness:.6f}",
+        "substitutions": [],
+        "note": value.note,
+        "evidence": {
+            "series": list(value.series),
+            "batches": [
+                {
+                    "agent": item.agent,
+                    "first_seq": item.first_seq,
+                    "last_seq": item.last_seq,
+                    "root": item.root.hex(),
+                }
+                for item in ranges
+            ],
+        },
+    }
+
+
+def _effect(event: dict[str, Any]) -> dict[str, Any]:
+    return {
+        key: str(value) if isinstance(value, float) else value
+        for key, value in event.items()
+        if key not in ("t", "type")
+    }
+
+
+def to_json(plain: Any) -> bytes:
+    """The report as JSON text."""
+    return (json.dumps(plain, ensure_ascii=False, indent=2) + "\n").encode()
+
+
+def month_record(plain: Any) -> bytes:
+    """``month.cbor``: every reported figure as text, for comparison figure by figure."""
+    return cbor.encode(
+        {
+            "format": FORMAT,
+            "site": plain["site"],
+            "month": plain["month"],
+            "values": [
+                [item["id"], item["scope"], item["value"], item["reported"]]
+                for item in plain["parameters"]
+            ],
+        }
+    )
+
+
+def cell(text: Any) -> Any:
+    """A text that no spreadsheet takes for a formula."""
+    if isinstance(text, str) and text.startswith(_FORMULA_STARTS):
+        return "'" + text
+    return text
+
+
+def to_xlsx(plain: Any) -> bytes:
+    """The report as a workbook: values, effects, evidence."""
+    book = Workbook()
+    sheet = book.active
+    assert isinstance(sheet, Worksheet)  # noqa: S101  a new workbook has one
+    _values_sheet(sheet, plain)
+    _effects_sheet(book.create_sheet("effects 效应"), plain)
+    _evidence_sheet(book.create_sheet("evidence 证据"), plain)
+    fixed = datetime(2000, 1, 1, tzinfo=UTC).replace(tzinfo=None)
+    book.properties.created = book.properties.modified = fixed
+    out = io.BytesIO()
+    book.save(out)
+    return out.getvalue()
+
+
+def _table(sheet: Worksheet, row: int, head: Sequence[str], widths: Sequence[int]) -> None:
+    for column, (text, width) in enumerate(zip(head, widths, strict=True), start=1):
+        place = sheet.cell(row, column, text)
+        place.font, place.fill = Font(bold=True), _HEAD
+        place.alignment = Alignment(wrap_text=True, vertical="top")
+        sheet.column_dimensions[get_column_letter(column)].width = width
+
+
+def _values_sheet(sheet: Worksheet, plain: Any) -> None:
+    sheet.title = "month 月度参数"
+    sheet["A1"] = f"{plain['site']}  {plain['month']}  {plain['sector']}"
+    sheet["A1"].font = Font(bold=True, size=14)
+    sheet["A2"] = f"{plain['factor_set']['id']} v{plain['factor_set']['version']}"
+    head = (
+        "parameter 信息项",
+        "",
+        "scope 范围",
+        "unit 单位",
+        "value 数值",
+        "method 获取方式",
+        "source 数据来源",
+        "completeness 完整率",
+        "batches 批次",
+        "root 默克尔根",
+        "note 备注",
+    )
+    _table(sheet, 4, head, (30, 32, 13, 16, 16, 17, 50, 14, 16, 24, 36))
+    sheet.freeze_panes = "A5"
+    for row, item in enumerate(plain["parameters"], start=5):
+        batches = item["evidence"]["batches"]
+        covered = item["completeness"]
+        values = (
+            item["zh"],
+            item["en"],
+            item["scope"],
+            item["unit"],
+            item["reported"],
+            item["method"],
+            item["source"],
+            "" if covered is None else f"{100 * float(covered):.2f} %",
+            ", ".join(f"{part['first_seq']}-{part['last_seq']}" for part in batches),
+            ", ".join(part["root"] for part in batches),
+            item["note"],
+        )
+        for column, text in enumerate(values, start=1):
+            sheet.cell(row, column, cell(text))
+        _numeric(sheet, row, 5, item["reported"])
+
+
+def _numeric(sheet: Worksheet, row: int, column: int, reported: str | None) -> None:
+    """The figure as a number with the form's decimals, where there is one."""
+    if reported is None:
+        return
+    place = sheet.cell(row, column, float(reported))
+    decimals = len(reported.partition(".")[2])
+    place.number_format = "0." + "0" * decimals if decimals else "0"
+
+
+def _effects_sheet(sheet: Worksheet, plain: Any) -> None:
+    head = (
+        "potline 系列",
+        "pot 电解槽",
+        "start 开始",
+        "end 结束",
+        "above 8 V, s",
+        "gross, s",
+        "peak V",
+        "overvoltage V.s",
+        "group 组",
+        "end reason 结束原因",
+    )
+    _table(sheet, 1, head, (14, 14, 24, 24, 14, 12, 10, 16, 10, 20))
+    zone = ZoneInfo(plain["timezone"])
+    for row, item in enumerate(plain["effects"], start=2):
+        start, end = (
+            to_local(item[key], zone).isoformat(sep=" ", timespec="seconds")
+            for key in ("start", "end")
+        )
+        numbers = (float(item[key]) for key in ("net_s", "gross_s", "peak_v", "ov_vs"))
+        values = (item["line"], item["pot"], start, end, *numbers, item["group"], item["reason"])
+        for column, value in enumerate(values, start=1):
+            sheet.cell(row, column, cell(value))
+
+
+def _evidence_sheet(sheet: Worksheet, plain: Any) -> None:
+    sheet.column_dimensions["A"].width = 28
+    sheet.column_dimensions["B"].width = 90
+    rows = [("configuration SHA-256 配置", plain["config_sha256"])]
+    for item in plain["evidence"]:
+        text = f"{item['first_seq']}-{item['last_seq']} ({item['batches']})  root {item['root']}"
+        rows.append((f"agent {item['agent']}", text))
+    rows += [("reservation 保留意见", text) for text in plain["reservations"]]
+    for row, (left, right) in enumerate(rows, start=1):
+        sheet.cell(row, 1, cell(left))
+        sheet.cell(row, 2, cell(right)).alignment = Alignment(wrap_text=True)

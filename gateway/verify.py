@@ -1,0 +1,219 @@
+"""The verifier's check of a bundle: offline, no database, no broker, no clock.
+
+Steps, each told with its count: (1) manifest, (2) keys, (3) signatures and profile, (4) chain,
+(5) Merkle root, (6) configuration of every batch, (7) recomputation from the signed rows,
+(8) comparison with the month record, the JSON report and the sheet, (9) what is not proven.
+"""
+
+import io
+import json
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from openpyxl import load_workbook
+
+from edge_agent.errors import CarbonError, EvidenceError
+from edge_agent.wire import batch as wire_batch
+from edge_agent.wire import cbor
+from edge_agent.wire.batch import VerifiedBatch
+from edge_agent.wire.chain import ChainHead, extend
+from edge_agent.wire.keys import Enrolment, KeyRing, PublicKey
+from gateway import bundle as bundle_
+from gateway import month as month_
+from gateway.bundle import Bundle, BundleError
+from gateway.evidence import BatchRange, BatchReader, Configuration, batch_range, open_config
+from gateway.reports import render
+
+
+@dataclass(slots=True)
+class Verdict:
+    """What the check found: lines to print, and the first contradiction if there is one."""
+
+    lines: list[str] = field(default_factory=list)
+    difference: str = ""
+
+    @property
+    def proven(self) -> bool:
+        """True when nothing contradicts."""
+        return not self.difference
+
+
+def load_trust(path: Path) -> dict[bytes, None]:
+    """Key ids a verifier trusts, from a TOML file ``trusted = ["<hex>", ...]``.
+
+    Raises:
+        BundleError: unreadable or no such list.
+    """
+    try:
+        listed = tomllib.loads(path.read_text(encoding="utf-8"))["trusted"]
+        return {bytes.fromhex(item): None for item in listed}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        message = f'{path}: needs a list trusted = ["key id in hex", ...]: {error}'
+        raise BundleError(message) from error
+
+
+def verify(path: Path, trust: Mapping[bytes, None] | None = None) -> Verdict:
+    """Check a bundle; the verdict names the first difference."""
+    verdict = Verdict()
+    try:
+        _steps(path, trust, verdict.lines.append)
+    except (CarbonError, ArithmeticError, KeyError, TypeError, ValueError) as error:
+        reason = f" [{error.reason}]" if isinstance(error, EvidenceError) else ""
+        verdict.difference = f"{error}{reason}" if isinstance(error, CarbonError) else repr(error)
+    return verdict
+
+
+def _steps(path: Path, trust: Mapping[bytes, None] | None, tell: Callable[[str], None]) -> None:
+    bundle = bundle_.read(path)
+    gateway = bundle_.check_manifest(bundle, {})
+    tell(f"1 manifest      {len(bundle.files) - 1} files as signed by the gateway")
+    keys = bundle_.agent_keys(bundle)
+    _check_trust(gateway, keys, trust, tell)
+    record = cbor.decode(bundle.files["month.cbor"])
+    reader = BatchReader()
+    ranges, configs = _replay(bundle, record["site"], keys, reader, tell)
+    configuration = _configuration(bundle, keys, configs, tell)
+    month = month_.compute(
+        configuration.plain, configuration.factors, record["month"], reader, reader.events
+    )
+    tell(f"7 recomputed    {len(month.values)} values, {len(month.effects)} anode effects")
+    plain = render.to_plain(month, configuration, ranges)
+    _compare(plain, bundle, record)
+    tell("8 compared      month record, report.json and report.xlsx agree with the signed rows")
+    for text in month.reservations:
+        tell(f"9 reservation   {text}")
+
+
+def _check_trust(
+    gateway: PublicKey,
+    keys: Mapping[str, list[PublicKey]],
+    trust: Mapping[bytes, None] | None,
+    tell: Callable[[str], None],
+) -> None:
+    every = [gateway, *(key for some in keys.values() for key in some)]
+    if trust is None:
+        tell(
+            f"2 keys          {len(every)} keys taken from the bundle itself; "
+            "give --trust to anchor them outside"
+        )
+        return
+    for key in every:
+        if key.kid not in trust:
+            message = f"keys.cbor: key {key.kid.hex()} is not in the trust file"
+            raise BundleError(message)
+    tell(f"2 keys          {len(every)} keys, all in the trust file")
+
+
+def _replay(
+    bundle: Bundle,
+    site: str,
+    keys: Mapping[str, list[PublicKey]],
+    reader: BatchReader,
+    tell: Callable[[str], None],
+) -> tuple[list[BatchRange], set[bytes]]:
+    """Signatures, chain and root of every agent's batches; fills the reader."""
+    ranges: list[BatchRange] = []
+    configs: set[bytes] = set()
+    for agent in bundle.agents():
+        ring = KeyRing([Enrolment(site, agent, key) for key in keys.get(agent, [])])
+        hashes: list[tuple[int, bytes]] = []
+        head: ChainHead | None = None
+        for seq, raw in bundle.batches(agent):
+            verified = wire_batch.verify(raw, site, agent, ring)
+            _check_number(agent, seq, verified)
+            if head is None:
+                head = ChainHead(seq - 1, verified.batch.prev)
+            head = extend(head, verified, dict(hashes).get)
+            hashes.append((seq, verified.sha256))
+            configs.add(verified.batch.config_sha256)
+            reader.add(verified)
+        if not hashes:
+            message = f"batches/{agent}.bin: holds no batch"
+            raise BundleError(message)
+        ranges.append(batch_range(site, agent, hashes))
+    count = sum(item.count for item in ranges)
+    tell(f"3 signatures    {count} batches")
+    tell(f"4 chain         {', '.join(f'{r.agent} {r.first_seq}-{r.last_seq}' for r in ranges)}")
+    tell(f"5 Merkle root   {', '.join(r.root.hex() for r in ranges)}")
+    return ranges, configs
+
+
+def _check_number(agent: str, seq: int, verified: VerifiedBatch) -> None:
+    if verified.batch.seq != seq:
+        message = f"batches/{agent}.bin: entry {seq} holds batch {verified.batch.seq}"
+        raise BundleError(message)
+
+
+def _configuration(
+    bundle: Bundle,
+    keys: Mapping[str, list[PublicKey]],
+    configs: set[bytes],
+    tell: Callable[[str], None],
+) -> Configuration:
+    """The month's configuration; every batch must name one that is here."""
+    every = [key for some in keys.values() for key in some]
+    found: dict[bytes, Configuration] = {}
+    for sha256 in sorted(configs):
+        name = f"configs/{sha256.hex()}.cose"
+        if name not in bundle.files:
+            message = f"{name}: a batch names this configuration, which is missing"
+            raise BundleError(message)
+        found[sha256] = open_config(bundle.files[name], every)
+        if found[sha256].sha256 != sha256:
+            message = f"{name}: its content has another digest"
+            raise BundleError(message)
+    tell(f"6 configuration {len(found)}")
+    named = json.loads(bundle.files["report.json"])["config_sha256"]
+    configuration = found.get(bytes.fromhex(named))
+    if configuration is None:
+        message = f"report.json: configuration {named} is named by no batch"
+        raise BundleError(message)
+    return configuration
+
+
+def _compare(plain: Any, bundle: Bundle, record: Any) -> None:
+    """Every figure, in order; the first difference is named."""
+    report = json.loads(bundle.files["report.json"])
+    sheet = _sheet_figures(bundle.files["report.xlsx"])
+    ours = cbor.decode(render.month_record(plain))["values"]
+    for mine, theirs in zip(ours, record["values"], strict=False):
+        if mine != theirs:
+            message = (
+                f"month.cbor: {theirs[0]} of {theirs[1]} is {theirs[2]}, "
+                f"the signed rows give {mine[2]}"
+            )
+            raise BundleError(message)
+    if len(ours) != len(record["values"]):
+        message = f"month.cbor: {len(record['values'])} values, the signed rows give {len(ours)}"
+        raise BundleError(message)
+    for place, mine in enumerate(plain["parameters"]):
+        _compare_report(mine, report["parameters"][place], sheet[place])
+    if report != json.loads(render.to_json(plain)):
+        names = sorted(key for key in plain if report.get(key) != plain[key])
+        message = f"report.json: differs from the signed rows in {', '.join(names)}"
+        raise BundleError(message)
+
+
+def _compare_report(mine: Any, theirs: Any, figure: float | None) -> None:
+    for key in mine:
+        if mine[key] != theirs.get(key):
+            message = (
+                f"report.json: {key} of {mine['id']} of {mine['scope']} is "
+                f"{theirs.get(key)!r}, the signed rows give {mine[key]!r}"
+            )
+            raise BundleError(message)
+    expected = None if mine["reported"] is None else float(mine["reported"])
+    if figure != expected:
+        message = (
+            f"report.xlsx: {mine['id']} of {mine['scope']} is {figure}, "
+            f"the signed rows give {mine['reported']}"
+        )
+        raise BundleError(message)
+
+
+def _sheet_figures(xlsx: bytes) -> list[Any]:
+    sheet = load_workbook(io.BytesIO(xlsx), read_only=True, data_only=True).worksheets[0]
+    return [row[4] for row in sheet.iter_rows(min_row=5, values_only=True)]
