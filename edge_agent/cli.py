@@ -89,7 +89,7 @@ def main(argv: list[str] | None = None) -> int:
         stream=sys.stderr,
     )
     for noisy in ("asyncua", "pymodbus"):
-        logging.getLogger(noisy).setLevel(logging.ERROR)
+        logging.getLogger(noisy).setLevel(logging.CRITICAL)
     try:
         return int(args.function(args))
     except (ConfigError, KeyFileError) as error:
