@@ -154,9 +154,7 @@ class Agent:
         self._pending += [*self._clock_events(now_ns), *self._acquisition.drain_events()]
         if self._announce:
             self._announce = False
-            self._pending.append(
-                self._event("started", software=__version__, head=self._head.seq)
-            )
+            self._pending.append(self._event("started", software=__version__, head=self._head.seq))
         self._unsaved += readings
         due_ns = self._pipeline.due_ns(now_ns)
         if due_ns is not None:

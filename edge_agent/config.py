@@ -255,12 +255,7 @@ def _check_references(config: AgentConfig, document: Document) -> None:
     for name in ids:
         if ids.count(name) > 1:
             raise document.error((), f"the id {name!r} stands for two things")
-    tags: set[str] = set()
-    for place, device in enumerate(config.devices):
-        for tag in device.tags:
-            if tag.id in tags:
-                raise document.error(("devices", place), f"tag {tag.id!r} stands twice")
-            tags.add(tag.id)
+    tags = _tag_ids(config, document)
     for place, line in enumerate(config.potlines):
         _check_potline(line, tags, document, ("potlines", place))
     lines = {line.id for line in config.potlines}
@@ -270,6 +265,16 @@ def _check_references(config: AgentConfig, document: Document) -> None:
             raise document.error((*key, "tag"), f"no device has a tag {meter.tag!r}")
         if meter.potline is not None and meter.potline not in lines:
             raise document.error((*key, "potline"), f"no potline {meter.potline!r}")
+
+
+def _tag_ids(config: AgentConfig, document: Document) -> set[str]:
+    tags: set[str] = set()
+    for place, device in enumerate(config.devices):
+        for tag in device.tags:
+            if tag.id in tags:
+                raise document.error(("devices", place), f"tag {tag.id!r} stands twice")
+            tags.add(tag.id)
+    return tags
 
 
 def _check_potline(line: Potline, tags: set[str], document: Document, key: documents.Path_) -> None:

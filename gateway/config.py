@@ -31,7 +31,7 @@ _SECRETS = frozenset({"token", "password"})
 _NEVER_NS = 2**63 - 1
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _UNKNOWN_KEY = "unknown_key"
-Name = Annotated[str, Field(pattern=topics.NAME.pattern.replace("\\Z", "$"))]
+Name = Annotated[str, Field(pattern=f"^{topics.NAME.pattern.removesuffix(chr(92) + 'Z')}$")]
 
 
 def _absolute(value: object, info: ValidationInfo) -> object:
@@ -209,9 +209,7 @@ def load(path: Path) -> GatewayConfig:
     """
     document, node = _parse(path)
     try:
-        return GatewayConfig.model_validate(
-            document, context={"folder": path.absolute().parent}
-        )
+        return GatewayConfig.model_validate(document, context={"folder": path.absolute().parent})
     except ValidationError as error:
         found = [_explain(path, node, details) for details in error.errors()]
         raise min(found, key=lambda item: item.line) from None
@@ -295,6 +293,8 @@ def _explain(path: Path, node: yaml.Node, details: ErrorDetails) -> ConfigError:
     context = details.get("ctx", {})
     if details["type"] == _UNKNOWN_KEY:
         location.append(context["key"])
+    elif details["type"].startswith("union_tag"):
+        location.append("kind")
     line, steps = _find(node, location)
     key = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps)
     message, right = details["msg"], str(context.get("right", ""))
@@ -302,9 +302,7 @@ def _explain(path: Path, node: yaml.Node, details: ErrorDetails) -> ConfigError:
         message, right = "is missing", f"add {location[-1]!r} here"
     elif details["type"] != _UNKNOWN_KEY and not isinstance(details["input"], dict):
         message = f"{_show(steps, details['input'])} is wrong: {message}"
-    return ConfigError(
-        message, file=str(path), line=line, key=key.removeprefix("."), right=right
-    )
+    return ConfigError(message, file=str(path), line=line, key=key.removeprefix("."), right=right)
 
 
 def _show(steps: list[int | str], value: object) -> str:

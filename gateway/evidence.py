@@ -10,10 +10,12 @@ from edge_agent import factor_sets
 from edge_agent.calc.factors import FactorSet
 from edge_agent.errors import CarbonError
 from edge_agent.readings import Event
+from edge_agent.wire import batch as wire_batch
 from edge_agent.wire import cbor, cose, merkle
 from edge_agent.wire.batch import VerifiedBatch
+from edge_agent.wire.chain import ChainHead, extend
 from edge_agent.wire.cose import MessageType
-from edge_agent.wire.keys import PublicKey
+from edge_agent.wire.keys import KeyRing, PublicKey
 from gateway.month import Points
 
 _BAD = 2
@@ -85,12 +87,17 @@ def _sort(series: str, column: _Column) -> None:
 
 @dataclass(frozen=True, slots=True)
 class BatchRange:
-    """An agent's batches behind a month: first and last number, count and Merkle root."""
+    """An agent's batches behind a month: first and last number, Merkle root, configuration.
+
+    ``config_sha256`` is the one of the last batch; ``configs`` all that the batches name.
+    """
 
     agent: str
     first_seq: int
     last_seq: int
     root: bytes
+    config_sha256: bytes
+    configs: tuple[bytes, ...]
 
     @property
     def count(self) -> int:
@@ -98,12 +105,28 @@ class BatchRange:
         return self.last_seq - self.first_seq + 1
 
 
-def batch_range(site: str, agent: str, hashes: Sequence[tuple[int, bytes]]) -> BatchRange:
-    """The range and RFC 6962 root over batches given as (seq, SHA-256) in order."""
+def batch_range(
+    site: str, agent: str, hashes: Sequence[tuple[int, bytes]], configs: Sequence[bytes]
+) -> BatchRange:
+    """The range and RFC 6962 root over batches given as (seq, SHA-256) in order.
+
+    Args:
+        site: the plant.
+        agent: the agent.
+        hashes: number and hash of each batch, without a hole.
+        configs: configuration digest of each batch, in the same order.
+    """
     leaves = [
         merkle.leaf_hash(merkle.batch_leaf(site, agent, seq, sha256)) for seq, sha256 in hashes
     ]
-    return BatchRange(agent, hashes[0][0], hashes[-1][0], merkle.root(leaves))
+    return BatchRange(
+        agent,
+        hashes[0][0],
+        hashes[-1][0],
+        merkle.root(leaves),
+        configs[-1],
+        tuple(dict.fromkeys(configs)),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,3 +157,57 @@ def open_config(raw: bytes, keys: Iterable[PublicKey]) -> Configuration:
     return Configuration(
         hashlib.sha256(payload).digest(), plain, factor_sets.from_plain(plain["factor_set"])
     )
+
+
+def replay(
+    site: str,
+    agent: str,
+    batches: Iterable[tuple[int, bytes]],
+    ring: KeyRing,
+    reader: BatchReader,
+) -> BatchRange:
+    """Check an agent's batches one after the other and fill the reader with their rows.
+
+    Every signature, profile and place in the chain is checked by the same code that accepted
+    the batches in the first place.
+
+    Raises:
+        EvidenceError: a batch is not authentic or does not follow the one before.
+        EvidenceGap: there is no batch, or one is not what its number says.
+    """
+    hashes: dict[int, bytes] = {}
+    configs: list[bytes] = []
+    head: ChainHead | None = None
+    for seq, raw in batches:
+        verified = wire_batch.verify(raw, site, agent, ring)
+        if verified.batch.seq != seq:
+            message = f"{agent}: entry {seq} holds batch {verified.batch.seq}"
+            raise EvidenceGap(message)
+        if head is None:
+            head = ChainHead(seq - 1, verified.batch.prev)
+        head = extend(head, verified, hashes.get)
+        hashes[seq] = verified.sha256
+        configs.append(verified.batch.config_sha256)
+        reader.add(verified)
+    if not hashes:
+        message = f"{agent}: there is no batch"
+        raise EvidenceGap(message)
+    return batch_range(site, agent, list(hashes.items()), configs)
+
+
+def merge(configurations: Sequence[Configuration]) -> Configuration:
+    """One view of a site whose lines and meters are spread over several agents.
+
+    Raises:
+        EvidenceGap: the agents disagree on time zone or factor set.
+    """
+    first = configurations[0]
+    for other in configurations[1:]:
+        for key in ("site", "timezone", "factor_set"):
+            if other.plain[key] != first.plain[key]:
+                message = f"the configurations of the site's agents disagree on {key}"
+                raise EvidenceGap(message)
+    plain = dict(first.plain)
+    for key in ("potlines", "meters", "series"):
+        plain[key] = [item for part in configurations for item in part.plain[key]]
+    return Configuration(first.sha256, plain, first.factors)

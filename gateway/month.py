@@ -1,5 +1,7 @@
-"""A month's values from records, configuration and factors. Pure: the store, the ledger and the
-evidence bundle feed the same function and must get the same answer.
+"""A month's values from records, configuration and factors.
+
+Pure: the store, the ledger and the evidence bundle feed the same function and must get the same
+answer.
 
 All sums are ``math.fsum`` (independent of order) or exact integers and decimals.
 """
@@ -145,9 +147,7 @@ def compute(
         events: events of the same stretch.
     """
     work = _Work(config, factors, month, reader)
-    totals: list[float] = []
-    for line in config["potlines"]:
-        totals.append(_potline(work, line))
+    totals = [_potline(work, line) for line in config["potlines"]]
     for meter in config["meters"]:
         if meter["role"] == "electricity":
             _electricity(work, meter)
@@ -419,7 +419,8 @@ def _auxiliary(work: _Work, line: Mapping[str, Any], metal_t: float, effects: _L
     live = [value for values in volts for value in values if value >= line["detector"]["v_out"]]
     work.add("pot_voltage_v", scope, _mean(live), method=MEASURED, source="pot voltages")
     charge = math.fsum(current.values) / 60
-    cells = effects.cell_days * DAY_S / (minutes * 60)
+    covered_s = 60 * len(current.values)
+    cells = effects.cell_days * DAY_S / covered_s if covered_s else 0.0
     efficiency = (
         aluminium.current_efficiency_percent(metal_t, charge, cells) if charge * cells else None
     )
@@ -466,7 +467,9 @@ def _events(work: _Work, events: Sequence[Event]) -> None:
 
 
 def _gap_text(found: Sequence[Event]) -> str:
-    seconds = math.fsum((item["to"] - item["from"]) / NS_PER_S * len(item["pots"]) for item in found)
+    seconds = math.fsum(
+        (item["to"] - item["from"]) / NS_PER_S * len(item["pots"]) for item in found
+    )
     return f"{seconds:.0f} pot-seconds without a usable pot voltage 槽电压缺失"
 
 

@@ -16,15 +16,12 @@ from typing import Any
 from openpyxl import load_workbook
 
 from edge_agent.errors import CarbonError, EvidenceError
-from edge_agent.wire import batch as wire_batch
 from edge_agent.wire import cbor
-from edge_agent.wire.batch import VerifiedBatch
-from edge_agent.wire.chain import ChainHead, extend
 from edge_agent.wire.keys import Enrolment, KeyRing, PublicKey
 from gateway import bundle as bundle_
 from gateway import month as month_
 from gateway.bundle import Bundle, BundleError
-from gateway.evidence import BatchRange, BatchReader, Configuration, batch_range, open_config
+from gateway.evidence import BatchRange, BatchReader, Configuration, merge, open_config, replay
 from gateway.reports import render
 
 
@@ -74,8 +71,8 @@ def _steps(path: Path, trust: Mapping[bytes, None] | None, tell: Callable[[str],
     _check_trust(gateway, keys, trust, tell)
     record = cbor.decode(bundle.files["month.cbor"])
     reader = BatchReader()
-    ranges, configs = _replay(bundle, record["site"], keys, reader, tell)
-    configuration = _configuration(bundle, keys, configs, tell)
+    ranges = _replay(bundle, record["site"], keys, reader, tell)
+    configuration = _configuration(bundle, keys, ranges, tell)
     month = month_.compute(
         configuration.plain, configuration.factors, record["month"], reader, reader.events
     )
@@ -113,50 +110,29 @@ def _replay(
     keys: Mapping[str, list[PublicKey]],
     reader: BatchReader,
     tell: Callable[[str], None],
-) -> tuple[list[BatchRange], set[bytes]]:
+) -> list[BatchRange]:
     """Signatures, chain and root of every agent's batches; fills the reader."""
-    ranges: list[BatchRange] = []
-    configs: set[bytes] = set()
+    ranges = []
     for agent in bundle.agents():
         ring = KeyRing([Enrolment(site, agent, key) for key in keys.get(agent, [])])
-        hashes: list[tuple[int, bytes]] = []
-        head: ChainHead | None = None
-        for seq, raw in bundle.batches(agent):
-            verified = wire_batch.verify(raw, site, agent, ring)
-            _check_number(agent, seq, verified)
-            if head is None:
-                head = ChainHead(seq - 1, verified.batch.prev)
-            head = extend(head, verified, dict(hashes).get)
-            hashes.append((seq, verified.sha256))
-            configs.add(verified.batch.config_sha256)
-            reader.add(verified)
-        if not hashes:
-            message = f"batches/{agent}.bin: holds no batch"
-            raise BundleError(message)
-        ranges.append(batch_range(site, agent, hashes))
+        ranges.append(replay(site, agent, bundle.batches(agent), ring, reader))
     count = sum(item.count for item in ranges)
     tell(f"3 signatures    {count} batches")
     tell(f"4 chain         {', '.join(f'{r.agent} {r.first_seq}-{r.last_seq}' for r in ranges)}")
     tell(f"5 Merkle root   {', '.join(r.root.hex() for r in ranges)}")
-    return ranges, configs
-
-
-def _check_number(agent: str, seq: int, verified: VerifiedBatch) -> None:
-    if verified.batch.seq != seq:
-        message = f"batches/{agent}.bin: entry {seq} holds batch {verified.batch.seq}"
-        raise BundleError(message)
+    return ranges
 
 
 def _configuration(
     bundle: Bundle,
     keys: Mapping[str, list[PublicKey]],
-    configs: set[bytes],
+    ranges: list[BatchRange],
     tell: Callable[[str], None],
 ) -> Configuration:
     """The month's configuration; every batch must name one that is here."""
     every = [key for some in keys.values() for key in some]
     found: dict[bytes, Configuration] = {}
-    for sha256 in sorted(configs):
+    for sha256 in (digest for item in ranges for digest in item.configs):
         name = f"configs/{sha256.hex()}.cose"
         if name not in bundle.files:
             message = f"{name}: a batch names this configuration, which is missing"
@@ -166,12 +142,7 @@ def _configuration(
             message = f"{name}: its content has another digest"
             raise BundleError(message)
     tell(f"6 configuration {len(found)}")
-    named = json.loads(bundle.files["report.json"])["config_sha256"]
-    configuration = found.get(bytes.fromhex(named))
-    if configuration is None:
-        message = f"report.json: configuration {named} is named by no batch"
-        raise BundleError(message)
-    return configuration
+    return merge([found[item.config_sha256] for item in ranges])
 
 
 def _compare(plain: Any, bundle: Bundle, record: Any) -> None:

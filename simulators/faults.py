@@ -1,8 +1,8 @@
 """A TCP link that can be cut, slowed and silenced, to stand between a client and a server in tests.
 
-    async with FaultyLink(0, ("127.0.0.1", 502)) as link:
-        connect_to(link.port)
-        link.cut()
+async with FaultyLink(0, ("127.0.0.1", 502)) as link:
+    connect_to(link.port)
+    link.cut()
 """
 
 from __future__ import annotations

@@ -119,9 +119,7 @@ class MeasuringFaults:
         deliveries = tuple(fault for fault in self.begun if fault.kind in DELIVERY)
         return Published(block.start, voltage, bad, deliveries)
 
-    def _falsify(
-        self, fault: Fault, volts: NDArray[np.float32], bad: NDArray[np.bool_]
-    ) -> None:
+    def _falsify(self, fault: Fault, volts: NDArray[np.float32], bad: NDArray[np.bool_]) -> None:
         """Change the samples a fault concerns, in place."""
         match fault.kind:
             case FaultKind.SPIKE:

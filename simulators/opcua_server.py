@@ -93,9 +93,7 @@ class PotlineServer:
 
     async def write_bad_voltage(self, pot: int, time_ns: int) -> None:
         """A sample whose sensor failed: no value, bad status."""
-        bad = ua.DataValue(
-            Value=ua.Variant(), StatusCode=BAD_SENSOR, SourceTimestamp=utc(time_ns)
-        )
+        bad = ua.DataValue(Value=ua.Variant(), StatusCode=BAD_SENSOR, SourceTimestamp=utc(time_ns))
         await self._server.write_attribute_value(self._nodes[pot].voltage, bad)
 
     async def write_status(self, pot: int, time_ns: int, status: int) -> None:

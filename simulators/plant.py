@@ -1,6 +1,6 @@
 """The simulated plant as one process: potline, OPC UA server, Modbus meters and the truth.
 
-    python -m simulators.plant --pots 24 --mode blocks --truth DIR --ready FILE
+python -m simulators.plant --pots 24 --mode blocks --truth DIR --ready FILE
 """
 
 from __future__ import annotations
@@ -211,7 +211,9 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--pots", type=int, default=24, help="number of pots")
     add("--seed", type=int, default=1, help="same seed and options: same plant")
-    add("--start", help=f"ISO time with offset; default wall clock at speed 1, else {DEFAULT_START}")
+    add(
+        "--start", help=f"ISO time with offset; default wall clock at speed 1, else {DEFAULT_START}"
+    )
     add("--seconds", type=int, default=31 * 86_400, help="length of the accounted period [s]")
     add("--extra", type=int, default=7_200, help="how long the plant runs on past it [s]")
     add("--mode", choices=("scalars", "blocks"), default="scalars", help="samples or arrays")

@@ -150,12 +150,17 @@ class PotDetector:
         if state.phase in (Phase.LOW, Phase.OUT):
             self._return_to_circuit()
         if volt >= settings.v_on:
-            if state.phase is Phase.NORMAL:
-                state.phase, state.since_ns, state.pending = Phase.CANDIDATE, time_ns, []
-            if time_ns - state.since_ns >= settings.t_on_ns:
-                self._confirm(volt)
+            self._judge_high(time_ns, volt)
         elif state.phase is Phase.CANDIDATE:
             self._drop_candidate()
+
+    def _judge_high(self, time_ns: int, volt: float) -> None:
+        """A1."""
+        state = self.state
+        if state.phase is Phase.NORMAL:
+            state.phase, state.since_ns, state.pending = Phase.CANDIDATE, time_ns, []
+        if time_ns - state.since_ns >= self.settings.t_on_ns:
+            self._confirm(volt)
 
     def _judge_effect(self, time_ns: int, volt: float) -> None:
         state, settings = self.state, self.settings

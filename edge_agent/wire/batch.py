@@ -306,13 +306,11 @@ def _check_rows(fields: dict[str, Any]) -> str:
         return "body_schema"
     if count == 0:
         return ""
-    if not (set(map(type, index)) == set(map(type, steps)) == set(map(type, quality)) == {int}):
+    whole = all(set(map(type, column)) == {int} for column in (index, steps, quality))
+    if not whole or not set(map(type, values)) <= {int, float, type(None)}:
         return "body_schema"
-    if not set(map(type, values)) <= {int, float, type(None)}:
-        return "body_schema"
-    if min(index) < 0 or max(index) >= len(fields["series"]):
-        return "body_schema"
-    if min(quality) < 0 or max(quality) > 0x3F:
+    good_index = min(index) >= 0 and max(index) < len(fields["series"])
+    if not good_index or min(quality) < 0 or max(quality) > 0x3F:
         return "body_schema"
     if max(map(abs, steps)) > MAX_SPAN_NS // NS_PER_MS:
         return "body_time"

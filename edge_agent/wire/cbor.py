@@ -76,23 +76,30 @@ def _walk(value: Any, *, finite: bool) -> None:
     elif kind is str:
         _check_text(value)
     elif kind is list:
-        kinds = set(map(type, value))
-        if kinds <= _PLAIN_NUMBERS:
-            if float in kinds:
-                _check_floats(value, finite=finite)
-            return
-        for item in value:
-            _walk(item, finite=finite)
+        _walk_list(value, finite=finite)
     elif kind is dict:
-        for key, item in value.items():
-            if type(key) is not str:
-                message = "map keys must be text"
-                raise BadProfile(message)
-            _check_text(key)
-            _walk(item, finite=finite)
+        _walk_map(value, finite=finite)
     elif kind not in (int, bool, bytes, type(None)):
         message = f"{kind.__name__} is not allowed"
         raise BadProfile(message)
+
+
+def _walk_list(value: list[Any], *, finite: bool) -> None:
+    kinds = set(map(type, value))
+    if not kinds <= _PLAIN_NUMBERS:
+        for item in value:
+            _walk(item, finite=finite)
+    elif float in kinds:
+        _check_floats(value, finite=finite)
+
+
+def _walk_map(value: dict[Any, Any], *, finite: bool) -> None:
+    for key, item in value.items():
+        if type(key) is not str:
+            message = "map keys must be text"
+            raise BadProfile(message)
+        _check_text(key)
+        _walk(item, finite=finite)
 
 
 def _check_floats(values: Any, *, finite: bool) -> None:

@@ -34,7 +34,6 @@ def to_plain(month: Month, configuration: Configuration, ranges: Sequence[BatchR
             "id": configuration.factors.id,
             "version": configuration.factors.version,
         },
-        "config_sha256": configuration.sha256.hex(),
         "evidence": [
             {
                 "agent": item.agent,
@@ -42,6 +41,8 @@ def to_plain(month: Month, configuration: Configuration, ranges: Sequence[BatchR
                 "last_seq": item.last_seq,
                 "batches": item.count,
                 "root": item.root.hex(),
+                "config_sha256": item.config_sha256.hex(),
+                "configurations": len(item.configs),
             }
             for item in ranges
         ],
@@ -219,10 +220,11 @@ def _effects_sheet(sheet: Worksheet, plain: Any) -> None:
 def _evidence_sheet(sheet: Worksheet, plain: Any) -> None:
     sheet.column_dimensions["A"].width = 28
     sheet.column_dimensions["B"].width = 90
-    rows = [("configuration SHA-256 配置", plain["config_sha256"])]
+    rows = []
     for item in plain["evidence"]:
         text = f"{item['first_seq']}-{item['last_seq']} ({item['batches']})  root {item['root']}"
         rows.append((f"agent {item['agent']}", text))
+        rows.append(("configuration SHA-256 配置", item["config_sha256"]))
     rows += [("reservation 保留意见", text) for text in plain["reservations"]]
     for row, (left, right) in enumerate(rows, start=1):
         sheet.cell(row, 1, cell(left))

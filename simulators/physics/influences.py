@@ -42,9 +42,7 @@ class Influences:
 
     def tap_times(self) -> list[tuple[int, int]]:
         """(second, pot) of the end of every tapping, in order."""
-        return sorted(
-            (one.end, one.pot) for one in self._schedule.work if one.work is Work.TAPPING
-        )
+        return sorted((one.end, one.pot) for one in self._schedule.work if one.work is Work.TAPPING)
 
     def move_to(self, start: int, end: int) -> None:
         """Look at seconds [start, end) from now on."""
@@ -117,7 +115,9 @@ def _spans(schedule: Schedule) -> list[_Span]:
     next_start: dict[int, int] = {}
     before_s = max(PRE_SPIKE_S, LEAD_MAX_S)
     for effect in reversed(schedule.effects):
-        until = min(effect.end + AFTER_EFFECT_S, next_start.get(effect.pot, effect.end + AFTER_EFFECT_S))
+        until = min(
+            effect.end + AFTER_EFFECT_S, next_start.get(effect.pot, effect.end + AFTER_EFFECT_S)
+        )
         spans.append(_Span(effect.start - before_s, until, effect, until))
         next_start[effect.pot] = effect.start
     return spans

@@ -166,9 +166,7 @@ def _blocked(
 ) -> tuple[Interval, ...]:
     """Where no free effect of the pot may be."""
     borders = [Interval(one.end, one.end + 1) for one in start_ups]
-    blocks = [
-        one.widened(BEFORE_BLOCK_S, AFTER_BLOCK_S) for one in (*outages, *absences, *borders)
-    ]
+    blocks = [one.widened(BEFORE_BLOCK_S, AFTER_BLOCK_S) for one in (*outages, *absences, *borders)]
     if pinned:
         blocks.append(pinned.widened(FRESH_MIN_GAP_S + 60, FRESH_MIN_GAP_S + 60))
     return (Interval(-1, AFTER_BLOCK_S), *blocks)
@@ -200,7 +198,9 @@ class _PotPlanner:
         last_end = -FRESH_MIN_GAP_S
         for at in self._wanted(settings.horizon_s, per_day, outages):
             effect = self._try(at, restrike=False)
-            while effect and effect.start - last_end >= (90 if effect.restrike else FRESH_MIN_GAP_S):
+            while effect and effect.start - last_end >= (
+                90 if effect.restrike else FRESH_MIN_GAP_S
+            ):
                 yield effect
                 last_end = effect.end
                 if self.rng.random() >= RESTRIKE_SHARE:

@@ -1,0 +1,84 @@
+"""The ledger's file: tables, the triggers that make them append-only, and how it is opened."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from edge_agent.errors import StoreError
+
+_BUSY_S = 30.0
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS batches (
+    id INTEGER PRIMARY KEY, site TEXT NOT NULL, agent TEXT NOT NULL, seq INTEGER NOT NULL,
+    sha256 BLOB NOT NULL, raw BLOB NOT NULL, received_ns INTEGER NOT NULL,
+    t0 INTEGER NOT NULL, t1 INTEGER NOT NULL, config BLOB NOT NULL, flags TEXT NOT NULL,
+    UNIQUE (site, agent, seq)) STRICT;
+CREATE INDEX IF NOT EXISTS batches_by_time ON batches (site, agent, t1, t0, seq);
+CREATE TABLE IF NOT EXISTS configs (
+    digest BLOB NOT NULL, site TEXT NOT NULL, agent TEXT NOT NULL, raw BLOB NOT NULL,
+    received_ns INTEGER NOT NULL, UNIQUE (digest, site, agent)) STRICT;
+CREATE TABLE IF NOT EXISTS forks (
+    site TEXT NOT NULL, agent TEXT NOT NULL, seq INTEGER NOT NULL, sha256 BLOB NOT NULL,
+    raw BLOB NOT NULL, received_ns INTEGER NOT NULL, head_seq INTEGER NOT NULL,
+    head_sha256 BLOB NOT NULL, UNIQUE (site, agent, seq, sha256)) STRICT;
+CREATE TABLE IF NOT EXISTS enrolments (
+    kid BLOB NOT NULL, site TEXT NOT NULL, agent TEXT NOT NULL, spki BLOB NOT NULL,
+    UNIQUE (kid, site, agent)) STRICT;
+CREATE TABLE IF NOT EXISTS freezes (
+    id INTEGER PRIMARY KEY, site TEXT NOT NULL, agent TEXT NOT NULL, at_ns INTEGER NOT NULL,
+    frozen INTEGER NOT NULL, reason TEXT NOT NULL) STRICT;
+CREATE INDEX IF NOT EXISTS freezes_by_agent ON freezes (site, agent, id);
+CREATE TABLE IF NOT EXISTS quarantine (
+    id INTEGER PRIMARY KEY, reason TEXT NOT NULL, topic TEXT NOT NULL, head BLOB NOT NULL,
+    sha256 BLOB NOT NULL, size INTEGER NOT NULL, received_ns INTEGER NOT NULL,
+    UNIQUE (topic, sha256)) STRICT;
+CREATE TABLE IF NOT EXISTS quarantine_counts (
+    site TEXT NOT NULL, agent TEXT NOT NULL, reason TEXT NOT NULL, messages INTEGER NOT NULL,
+    bytes INTEGER NOT NULL, not_kept INTEGER NOT NULL, last_ns INTEGER NOT NULL,
+    last_sha256 BLOB NOT NULL, PRIMARY KEY (site, agent, reason)) STRICT;
+"""
+_KEYS = {
+    "batches": "site = new.site AND agent = new.agent AND seq = new.seq OR id = new.id",
+    "configs": "digest = new.digest AND site = new.site AND agent = new.agent",
+    "forks": "site = new.site AND agent = new.agent AND seq = new.seq AND sha256 = new.sha256",
+    "enrolments": "kid = new.kid AND site = new.site AND agent = new.agent",
+    "freezes": "id = new.id",
+}
+# The insert trigger closes a door: INSERT OR REPLACE deletes without firing delete triggers.
+_TRIGGERS = """
+CREATE TRIGGER IF NOT EXISTS {table}_no_update BEFORE UPDATE ON {table}
+BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END;
+CREATE TRIGGER IF NOT EXISTS {table}_no_delete BEFORE DELETE ON {table}
+BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END;
+CREATE TRIGGER IF NOT EXISTS {table}_no_replace BEFORE INSERT ON {table}
+WHEN EXISTS (SELECT 1 FROM {table} WHERE {key})
+BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END;
+"""
+
+
+@contextmanager
+def stored() -> Iterator[None]:
+    """Turn the database's errors into ``StoreError``."""
+    try:
+        yield
+    except (sqlite3.Error, OSError) as error:
+        message = f"ledger: {error}"
+        raise StoreError(message) from error
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """Open the ledger, making file, tables and triggers as needed.
+
+    Raises:
+        StoreError: it cannot be opened.
+    """
+    with stored():
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        db = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = FULL")
+        triggers = (_TRIGGERS.format(table=table, key=key) for table, key in _KEYS.items())
+        db.executescript("BEGIN IMMEDIATE;" + _TABLES + "".join(triggers) + "COMMIT;")
+    return db

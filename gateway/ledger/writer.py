@@ -1,0 +1,165 @@
+"""The writing side of the ledger."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from edge_agent.errors import Replay
+from edge_agent.wire.batch import VerifiedBatch
+from edge_agent.wire.chain import ChainHead, extend
+from edge_agent.wire.cose import Verified
+from edge_agent.wire.keys import Enrolment
+from gateway.ledger import schema
+from gateway.ledger.entries import Evidence, ForkedBatch, Refusal
+from gateway.ledger.reader import Reader
+
+_QUARANTINED_BYTES = 4_096
+_TOPIC_CHARACTERS = 200
+
+
+class Ledger(Reader):
+    """Evidence of all agents of an installation; one object per thread and process."""
+
+    def __init__(
+        self, path: Path, *, quarantine_messages: int = 10_000, quarantine_per_topic: int = 1_000
+    ) -> None:
+        super().__init__(path)
+        self._limits = (quarantine_messages, quarantine_per_topic)
+
+    def append(self, entries: Sequence[tuple[VerifiedBatch, int]]) -> None:
+        """Add batches with their receive times, all or none, durable on return.
+
+        Raises:
+            Fork, Gap: a batch is not its agent's next one (one already there is skipped).
+            StoreError: the file cannot be written now.
+        """
+        self.write(Evidence(batches=list(entries)))
+
+    def write(self, evidence: Evidence) -> None:
+        """Add evidence of every kind in one transaction; a fork also freezes its agent."""
+        with self._transaction():
+            for site, agent, config, received_ns in evidence.configs:
+                self._insert_config(site, agent, config, received_ns)
+            self._insert_batches(evidence.batches)
+            for fork in evidence.forks:
+                self._insert_fork(fork)
+            for refusal in evidence.refusals:
+                self._insert_refusal(refusal)
+
+    def add_config(self, site: str, agent: str, config: Verified, received_ns: int) -> None:
+        """Add a signed configuration under the digest of its payload; known ones stay."""
+        self.write(Evidence(configs=[(site, agent, config, received_ns)]))
+
+    def quarantine(self, refusal: Refusal) -> None:
+        """Keep the beginning of a refused message while there is room; count it always."""
+        self.write(Evidence(refusals=[refusal]))
+
+    def enrol(self, enrolments: Sequence[Enrolment]) -> None:
+        """Remember public keys, so that the ledger can be verified when the file forgot them."""
+        with self._transaction():
+            for one in enrolments:
+                key = (one.public.kid, one.site, one.agent)
+                if not self._exists("enrolments", "kid = ? AND site = ? AND agent = ?", key):
+                    self._db.execute(
+                        "INSERT INTO enrolments VALUES (?, ?, ?, ?)", (*key, one.public.spki)
+                    )
+
+    def freeze(self, site: str, agent: str, at_ns: int, reason: str) -> None:
+        """Accept nothing new of this agent until an operator releases it."""
+        with self._transaction():
+            self._insert_freeze(site, agent, at_ns, reason, frozen=True)
+
+    def release(self, site: str, agent: str, at_ns: int, reason: str) -> None:
+        """An operator's decision that the agent may go on; stays on record."""
+        with self._transaction():
+            self._insert_freeze(site, agent, at_ns, reason, frozen=False)
+
+    def _insert_batches(self, entries: Sequence[tuple[VerifiedBatch, int]]) -> None:
+        heads: dict[tuple[str, str], ChainHead] = {}
+        for verified, received_ns in entries:
+            batch = verified.batch
+            site, agent = batch.site, batch.agent
+            head = heads.get((site, agent)) or self.head(site, agent)
+
+            def hash_at(seq: int, site: str = site, agent: str = agent) -> bytes | None:
+                return self.hash_at(site, agent, seq)
+
+            try:
+                heads[site, agent] = extend(head, verified, hash_at)
+            except Replay:
+                continue
+            self._db.execute(
+                "INSERT INTO batches (site, agent, seq, sha256, raw, received_ns, t0, t1, config,"
+                " flags) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (site, agent, batch.seq, verified.sha256, verified.raw, received_ns,
+                 batch.first_ns, batch.last_ns, batch.config_sha256, " ".join(verified.flags)),
+            )  # fmt: skip
+
+    def _insert_config(self, site: str, agent: str, config: Verified, received_ns: int) -> None:
+        digest = hashlib.sha256(config.payload).digest()
+        if self.config(site, agent, digest) is None:
+            self._db.execute(
+                "INSERT INTO configs VALUES (?, ?, ?, ?, ?)",
+                (digest, site, agent, config.raw, received_ns),
+            )
+
+    def _insert_fork(self, fork: ForkedBatch) -> None:
+        batch = fork.batch.batch
+        key = (batch.site, batch.agent, batch.seq, fork.batch.sha256)
+        if not self._exists("forks", "site = ? AND agent = ? AND seq = ? AND sha256 = ?", key):
+            self._db.execute(
+                "INSERT INTO forks VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (*key, fork.batch.raw, fork.received_ns, fork.head.seq, fork.head.sha256),
+            )
+            reason = f"fork at {batch.seq}"
+            self._insert_freeze(batch.site, batch.agent, fork.received_ns, reason, frozen=True)
+
+    def _insert_freeze(
+        self, site: str, agent: str, at_ns: int, reason: str, *, frozen: bool
+    ) -> None:
+        self._db.execute(
+            "INSERT INTO freezes (site, agent, at_ns, frozen, reason) VALUES (?, ?, ?, ?, ?)",
+            (site, agent, at_ns, int(frozen), reason),
+        )
+
+    def _insert_refusal(self, refusal: Refusal) -> None:
+        topic, size = refusal.topic[:_TOPIC_CHARACTERS], len(refusal.message)
+        sha256 = hashlib.sha256(refusal.message).digest()
+        kept = self._exists("quarantine", "topic = ? AND sha256 = ?", (topic, sha256))
+        if not kept and self._has_room(topic):
+            kept = True
+            self._db.execute(
+                "INSERT INTO quarantine (reason, topic, head, sha256, size, received_ns)"
+                " VALUES (?, ?, ?, ?, ?, ?)",
+                (refusal.reason, topic, refusal.message[:_QUARANTINED_BYTES], sha256, size,
+                 refusal.received_ns),
+            )  # fmt: skip
+        self._db.execute(
+            "INSERT INTO quarantine_counts VALUES (?, ?, ?, 1, ?, ?, ?, ?)"
+            " ON CONFLICT (site, agent, reason) DO UPDATE SET messages = messages + 1,"
+            " bytes = bytes + excluded.bytes, not_kept = not_kept + excluded.not_kept,"
+            " last_ns = excluded.last_ns, last_sha256 = excluded.last_sha256",
+            (*refusal.source, refusal.reason, size, int(not kept), refusal.received_ns, sha256),
+        )
+
+    def _has_room(self, topic: str) -> bool:
+        total, of_topic = self._limits
+        (kept,) = self._one("SELECT coalesce(max(id), 0) FROM quarantine", ())
+        (here,) = self._one("SELECT count(*) FROM quarantine WHERE topic = ?", (topic,))
+        return bool(kept < total and here < of_topic)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with schema.stored():
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._db.execute("COMMIT")
+            finally:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+
+    def _exists(self, table: str, condition: str, values: Sequence[object]) -> bool:
+        query = f"SELECT 1 FROM {table} WHERE {condition}"  # noqa: S608  both are constants here
+        return self._first(query, values) is not None

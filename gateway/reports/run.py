@@ -1,0 +1,219 @@
+"""Makes a month's report: computed from the store, proven against the ledger, bundled.
+
+The report reads the store. The same figures are then computed from the signed batches in the
+ledger; a difference stops the report and names the series and hours.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+from zoneinfo import ZoneInfo
+
+from edge_agent.calc.windows import month_bounds
+from edge_agent.errors import CarbonError
+from edge_agent.readings import Event, Record
+from edge_agent.wire import cbor
+from edge_agent.wire.keys import KeyRing, PublicKey, Signer
+from gateway import bundle, month
+from gateway.evidence import (
+    BatchRange,
+    BatchReader,
+    Configuration,
+    EvidenceGap,
+    merge,
+    open_config,
+    replay,
+)
+from gateway.ledger.reader import Reader as LedgerReader
+from gateway.month import LOOKBACK_NS, Month, Points
+from gateway.reports import render
+
+
+class ReportStopped(CarbonError):
+    """The store and the ledger disagree; names where. Nothing was written."""
+
+
+class MonthStore(Protocol):
+    """The part of a point store that a report reads."""
+
+    def read(self, site: str, series: str, start_ns: int, end_ns: int) -> Iterable[Record]:
+        """Rows of a series in [start, end), by time."""
+        ...
+
+    def read_events(
+        self, site: str, start_ns: int, end_ns: int, types: Sequence[str] | None = None
+    ) -> Iterable[Event]:
+        """Events in [start, end)."""
+        ...
+
+
+class StoreReader:
+    """Usable rows of a store, for ``month.compute``."""
+
+    def __init__(self, store: MonthStore, site: str) -> None:
+        self._store = store
+        self._site = site
+
+    def points(self, series: str, start_ns: int, end_ns: int) -> Points:
+        """Rows whose quality is not bad and whose value is not null, by time."""
+        times: list[int] = []
+        values: list[int | float] = []
+        for record in self._store.read(self._site, series, start_ns, end_ns):
+            if record.value is not None and record.quality.usable:
+                times.append(record.time_ns)
+                values.append(record.value)
+        return Points(times, values)
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What was written."""
+
+    plain: dict[str, Any]
+    files: tuple[Path, ...]
+    manifest_sha256: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """The month as the ledger proves it."""
+
+    month: Month
+    configuration: Configuration
+    ranges: Sequence[BatchRange]
+
+
+def make(
+    ledger: LedgerReader, store: MonthStore, site: str, month_name: str, signer: Signer, out: Path
+) -> Made:
+    """Compute, prove and write a month's report and bundle.
+
+    Args:
+        ledger: the evidence.
+        store: its projection, from which the figures are computed.
+        site: the plant.
+        month_name: ``YYYY-MM`` in plant local time.
+        signer: the gateway's key, which signs the bundle's manifest.
+        out: folder that gets ``report.json``, ``report.xlsx`` and the bundle.
+
+    Raises:
+        ReportStopped: store and ledger disagree.
+        EvidenceGap, EvidenceError, CalculationError: the evidence does not carry a report.
+    """
+    files: dict[str, bytes] = {}
+    proof = prove(ledger, site, month_name, files)
+    plain = render.to_plain(proof.month, proof.configuration, proof.ranges)
+    _compare(plain, _from_store(store, site, proof), proof)
+    files |= {
+        "month.cbor": render.month_record(plain),
+        "report.json": render.to_json(plain),
+        "report.xlsx": render.to_xlsx(plain),
+        "keys.cbor": bundle.pack_keys(_keys(ledger, site, proof.ranges), signer.public_spki()),
+    }
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / f"month-{site}-{month_name}.bundle"
+    manifest = bundle.write(path, files, signer)
+    for name in ("report.json", "report.xlsx"):
+        (out / name).write_bytes(files[name])
+    return Made(plain, (out / "report.json", out / "report.xlsx", path), manifest)
+
+
+def prove(ledger: LedgerReader, site: str, month_name: str, files: dict[str, bytes]) -> Proof:
+    """The month from the signed batches; puts batches and configurations into ``files``."""
+    ring = ledger.key_ring()
+    zone = _zone(ledger, site, ring)
+    start_ns, end_ns = month_bounds(month_name, zone)
+    reader = BatchReader()
+    ranges: list[BatchRange] = []
+    for agent in ledger.agents(site):
+        window = ledger.window(site, agent, start_ns - LOOKBACK_NS, end_ns + LOOKBACK_NS)
+        if window is None:
+            continue
+        packed = bundle.pack_batches(
+            (row.seq, row.raw) for row in ledger.batches(site, agent, *window)
+        )
+        files[f"batches/{agent}.bin"] = packed
+        batches = bundle.Bundle(files).batches(agent)
+        ranges.append(replay(site, agent, batches, ring, reader))
+    if not ranges:
+        message = f"there is no batch of {site} in {month_name}"
+        raise EvidenceGap(message)
+    configuration = merge([_configs(ledger, site, item, ring, files) for item in ranges])
+    computed = month.compute(
+        configuration.plain, configuration.factors, month_name, reader, reader.events
+    )
+    return Proof(computed, configuration, ranges)
+
+
+def _zone(ledger: LedgerReader, site: str, ring: KeyRing) -> ZoneInfo:
+    """Plant local time by the newest configuration of the site's first agent."""
+    for agent in ledger.agents(site):
+        for digest in reversed(ledger.config_digests(site, agent)):
+            raw = ledger.config(site, agent, digest)
+            if raw is not None:
+                plain = open_config(raw, _agent_keys(ring, site, agent)).plain
+                return ZoneInfo(plain["timezone"])
+    message = f"the ledger holds no configuration of site {site!r}"
+    raise EvidenceGap(message)
+
+
+def _configs(
+    ledger: LedgerReader, site: str, item: BatchRange, ring: KeyRing, files: dict[str, bytes]
+) -> Configuration:
+    """The configuration of a range's last batch; all that its batches name go into the files."""
+    opened: dict[bytes, Configuration] = {}
+    for digest in item.configs:
+        raw = ledger.config(site, item.agent, digest)
+        if raw is None:
+            message = f"configuration {digest.hex()} of {site}/{item.agent} is missing"
+            raise EvidenceGap(message)
+        files[f"configs/{digest.hex()}.cose"] = raw
+        opened[digest] = open_config(raw, _agent_keys(ring, site, item.agent))
+    return opened[item.config_sha256]
+
+
+def _agent_keys(ring: KeyRing, site: str, agent: str) -> list[PublicKey]:
+    return [
+        enrolment.public
+        for enrolment in ring.enrolments()
+        if (enrolment.site, enrolment.agent) == (site, agent)
+    ]
+
+
+def _keys(ledger: LedgerReader, site: str, ranges: Sequence[BatchRange]) -> dict[str, list[bytes]]:
+    ring = ledger.key_ring()
+    return {
+        item.agent: [key.spki for key in _agent_keys(ring, site, item.agent)] for item in ranges
+    }
+
+
+def _from_store(store: MonthStore, site: str, proof: Proof) -> Any:
+    """The report as the store's rows give it."""
+    start_ns, end_ns = proof.month.start_ns, proof.month.end_ns
+    events = list(store.read_events(site, start_ns - LOOKBACK_NS, end_ns + LOOKBACK_NS))
+    configuration = proof.configuration
+    computed = month.compute(
+        configuration.plain,
+        configuration.factors,
+        proof.month.month,
+        StoreReader(store, site),
+        events,
+    )
+    return render.to_plain(computed, configuration, proof.ranges)
+
+
+def _compare(proven: Any, stored: Any, proof: Proof) -> None:
+    """Stop at the first figure that differs between store and ledger."""
+    for ours, theirs in zip(proven["parameters"], stored["parameters"], strict=True):
+        if ours != theirs:
+            series = ", ".join(ours["evidence"]["series"]) or "its inputs"
+            message = (
+                f"{ours['id']} of {ours['scope']}: the store gives {theirs['value']}, the signed "
+                f"batches give {ours['value']} (series {series}); "
+                f"`carbon-gateway audit` names the hours"
+            )
+            raise ReportStopped(message)
+    if cbor.encode(proven["effects"]) != cbor.encode(stored["effects"]):
+        message = f"the store's anode effects of {proof.month.month} differ from the signed ones"
+        raise ReportStopped(message)
