@@ -25,7 +25,10 @@ class StageError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is staged: plant size, time and how fast it goes."""
+    """What is staged: plant size, time and how fast it goes.
+
+    With ``real_time`` the plant's time is the wall clock, scalars at 1 Hz.
+    """
 
     pots: int = 24
     seed: int = 7
@@ -38,6 +41,7 @@ class Plan:
     pace_max_s: float = 5.0
     aef: float = 0.15
     broker: str = "amqtt"
+    real_time: bool = False
     plant_arguments: tuple[str, ...] = ()
 
 
@@ -106,7 +110,6 @@ class Stage:
         for name, item in (
             ("pots", plan.pots),
             ("seed", plan.seed),
-            ("start", f"{plan.month}-01T00:00:00+08:00"),
             ("seconds", plan.seconds),
             ("mode", plan.mode),
             ("speed", plan.speed),
@@ -118,6 +121,8 @@ class Stage:
             ("ready", self.folder / "ready.json"),
         ):
             command += [f"--{name}", str(item)]
+        if not plan.real_time:
+            command += ["--start", f"{plan.month}-01T00:00:00+08:00"]
         self.launch("plant", [*command, "--hold", *plan.plant_arguments])
         self.wait("the plant", (self.folder / "ready.json").is_file)
 
@@ -141,13 +146,15 @@ class Stage:
         blocks = self.plan.mode == "blocks"
         lateness_s = 2 * self.plan.block_s if blocks else max(5.0, self.plan.speed)
         settings["time"] = {"source": "device", "lateness_s": lateness_s}
+        if self.plan.real_time:
+            settings["time"] = {"source": "system", "lateness_s": 5}
         settings["potlines"][0]["pots"]["count"] = self.plan.pots
         for device in settings["devices"]:
             if device["driver"] == "opcua":
                 _point_opcua(device, ready["opcua"], self.plan)
             else:
                 device["port"] = ready["modbus"]
-                device["interval_s"] = 0.05 if blocks else 0.2
+                device["interval_s"] = 0.05 if blocks else 1 if self.plan.real_time else 0.2
         self.agent_file.write_text(
             yaml.safe_dump(settings, sort_keys=False, allow_unicode=True), encoding="utf-8"
         )

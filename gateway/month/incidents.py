@@ -1,0 +1,56 @@
+"""What a verifier must see beside the values: effects, incidents, unverified factors."""
+
+import math
+from collections.abc import Callable, Sequence
+
+from edge_agent.calc.factors import UNVERIFIED
+from edge_agent.calc.windows import NS_PER_S
+from edge_agent.readings import Event
+from gateway.month.model import Work
+
+
+def tell_events(work: Work, events: Sequence[Event]) -> None:
+    """The month's effects (by start), and the incidents a verifier must see."""
+    start_ns, end_ns = work.result.start_ns, work.result.end_ns
+    work.result.effects = sorted(
+        (
+            event
+            for event in events
+            if event["type"] == "effect_ended" and start_ns <= event["start"] < end_ns
+        ),
+        key=lambda event: (event["start"], event["line"], event["pot"]),
+    )
+    inside = [event for event in events if start_ns <= event["t"] < end_ns]
+    for kind, text in _INCIDENTS.items():
+        found = [event for event in inside if event["type"] == kind]
+        if found:
+            work.result.reservations.append(text(found))
+
+
+def _gap_text(found: Sequence[Event]) -> str:
+    seconds = math.fsum(
+        (item["to"] - item["from"]) / NS_PER_S * len(item["pots"]) for item in found
+    )
+    return f"{seconds:.0f} pot-seconds without a usable pot voltage 槽电压缺失"
+
+
+_INCIDENTS: dict[str, Callable[[Sequence[Event]], str]] = {
+    "gap": _gap_text,
+    "late_samples": lambda found: (
+        f"{sum(item['count'] for item in found)} late samples left out 迟到数据未计入"
+    ),
+    "totaliser_reset": lambda found: f"{len(found)} totaliser resets 累计量归零",
+    "totaliser_rollover": lambda found: f"{len(found)} totaliser roll-overs 累计量翻转",
+    "clock_step": lambda found: f"{len(found)} clock steps 时钟跳变",
+    "lost_records": lambda found: f"{sum(item['count'] for item in found)} records lost 记录丢失",
+    "started": lambda found: f"{len(found)} starts of the agent 采集程序启动",
+}
+
+
+def reservations(work: Work) -> None:
+    """One reservation for each unverified factor that was used."""
+    for factor_id, factor in sorted(work.used.items()):
+        if factor.status == UNVERIFIED:
+            work.result.reservations.append(
+                f"factor {factor_id} = {factor.value:g} {factor.unit} is unverified 因子未经核实"
+            )
