@@ -2,13 +2,15 @@
 
     python -m simulators.broker --port 1883 --dir DIR
 
-Not for production: sessions and retained messages live in memory and die with the process. Four habits of
+Not for production: sessions and retained messages live in memory and die with the process. Three habits of
 amqtt 0.12 that a real broker does not have are put right here:
 
 1. It queues nothing for absent clients that logged in anonymously; so everybody is let in by name of nobody.
 2. It sends a connecting client the retained messages of other clients' subscriptions.
 3. It marks messages that waited for an absent client as retained.
-4. It forgets messages that were sent but not acknowledged when the connection broke.
+
+Not put right: a QoS 1 message that a subscriber has not acknowledged within 5 s, or when its connection breaks,
+is forgotten and never sent again, so acknowledgements that matter have to be end to end.
 """
 
 from __future__ import annotations
@@ -22,13 +24,12 @@ import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from amqtt.broker import Broker, RetainedApplicationMessage
+from amqtt.broker import Broker
 from amqtt.plugins.base import BaseAuthPlugin
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from amqtt.mqtt.protocol.broker_handler import BrokerProtocolHandler
     from amqtt.session import Session
 
 HOST = "127.0.0.1"
@@ -43,7 +44,7 @@ class OpenDoor(BaseAuthPlugin):  # type: ignore[misc]  # amqtt has no types
 
 
 class DemoBroker(Broker):  # type: ignore[misc]  # amqtt has no types
-    """The embedded broker with points 2 to 4 put right."""
+    """The embedded broker with points 2 and 3 put right."""
 
     async def _publish_retained_messages_for_subscription(
         self, subscription: tuple[str, int], session: Session
@@ -60,25 +61,6 @@ class DemoBroker(Broker):  # type: ignore[misc]  # amqtt has no types
             waiting = session.retained_messages.get_nowait()
             sending = handler.mqtt_publish(waiting.topic, waiting.data, waiting.qos, retain=False)
             self._tasks_queue.append(asyncio.ensure_future(sending))
-
-    async def _stop_handler(self, handler: BrokerProtocolHandler) -> None:
-        """Disconnect, keeping what the client has not acknowledged for its return."""
-        session = handler.session
-        print(
-            "STOP",
-            session and session.client_id,
-            session and session.clean_session,
-            session and session.inflight_out,
-            flush=True,
-        )
-        sent = [] if session is None else list(session.inflight_out.values())
-        await super()._stop_handler(handler)
-        if session is None or session.clean_session:
-            return
-        for message in sent:
-            if message.puback_packet is None:
-                again = RetainedApplicationMessage(None, message.topic, message.data, message.qos)
-                session.retained_messages.put_nowait(again)
 
 
 def broker_config(port: int) -> dict[str, Any]:
