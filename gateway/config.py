@@ -299,6 +299,7 @@ def _explain(path: Path, node: yaml.Node, details: ErrorDetails) -> ConfigError:
     key = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps)
     message, right = details["msg"], str(context.get("right", ""))
     if details["type"] == "missing":
+        key = f"{key}.{location[-1]}"
         message, right = "is missing", f"add {location[-1]!r} here"
     elif details["type"] != _UNKNOWN_KEY and not isinstance(details["input"], dict):
         message = f"{_show(steps, details['input'])} is wrong: {message}"
@@ -315,14 +316,12 @@ def _show(steps: list[int | str], value: object) -> str:
 def _find(node: yaml.Node, location: list[int | str]) -> tuple[int, list[int | str]]:
     """Line of a value, and its path without the union tags that the checker puts in."""
     line, steps = node.start_mark.line + 1, list[int | str]()
-    for place, step in enumerate(location):
+    for step in location:
         if isinstance(node, yaml.MappingNode):
             pairs = {str(key.value): (key, value) for key, value in node.value}
             if str(step) in pairs:
                 key, node = pairs[str(step)]
                 line = key.start_mark.line + 1
-                steps.append(step)
-            elif place == len(location) - 1:
                 steps.append(step)
         elif isinstance(node, yaml.SequenceNode) and isinstance(step, int):
             node = node.value[step]

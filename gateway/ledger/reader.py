@@ -159,4 +159,5 @@ class Reader:
 
 
 def _row(columns: tuple[Any, ...]) -> LedgerRow:
-    return LedgerRow(*columns[:-1], flags=tuple(columns[-1].split()))
+    *most, flags = columns
+    return LedgerRow(*(*most, tuple(flags.split())))

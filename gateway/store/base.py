@@ -13,6 +13,8 @@ from typing import Protocol
 from edge_agent.errors import StoreError
 from edge_agent.readings import Columns, Event, Record
 
+_LAST_NS = 2**63 - 2
+
 
 @dataclass(frozen=True, slots=True)
 class Projection:
@@ -111,6 +113,11 @@ def refuse_conflicts(conflicts: Sequence[Conflict]) -> None:
     if conflicts:
         more = f" (and {len(conflicts) - 1} more)" if len(conflicts) > 1 else ""
         raise StoreError(f"{conflicts[0]}{more}")
+
+
+def event_time(event: Event) -> int:
+    """The event's time within what stores can hold; the event itself keeps what it said."""
+    return max(-_LAST_NS, min(int(event["t"]), _LAST_NS))
 
 
 def advance(projected: int, seqs: Sequence[int]) -> int:

@@ -15,7 +15,7 @@ from typing import Any
 from edge_agent.errors import StoreError
 from edge_agent.readings import Columns, Event, Quality, Record
 from edge_agent.wire import cbor
-from gateway.store.base import Conflict, Projection, advance, refuse_conflicts
+from gateway.store.base import Conflict, Projection, advance, event_time, refuse_conflicts
 
 _BUSY_S = 30.0
 _FETCH_ROWS = 4_096
@@ -119,7 +119,10 @@ class SqliteStore:
 
     def series(self, site: str) -> list[str]:
         """Names of the site's series."""
-        query = "SELECT name FROM series WHERE site = ? ORDER BY name"
+        query = (
+            "SELECT name FROM series WHERE site = ?"
+            " AND EXISTS (SELECT 1 FROM points WHERE points.series = id) ORDER BY name"
+        )
         return [str(name) for (name,) in self._all(query, (site,))]
 
     def points(self, site: str) -> int:
@@ -128,14 +131,12 @@ class SqliteStore:
         return int(self._all(query, (site,))[0][0])
 
     def clear(self, site: str) -> None:
-        """Delete what the site has here."""
+        """Delete what the site has here, but no names: another process may hold their numbers."""
         points = "DELETE FROM points WHERE series IN (SELECT id FROM series WHERE site = ?)"
         with self._transaction():
             self._db.execute(points, (site,))
-            self._db.execute("DELETE FROM series WHERE site = ?", (site,))
             self._db.execute("DELETE FROM events WHERE site = ?", (site,))
             self._db.execute("UPDATE writers SET projected = 0 WHERE site = ?", (site,))
-        self._series.clear()
 
     def _rows(self, batch: Projection) -> list[_Row]:
         columns, seq = batch.columns, batch.seq
@@ -152,8 +153,8 @@ class SqliteStore:
         for batch in batches:
             writer = self._writer(batch.site, batch.agent)
             for position, event in enumerate(batch.events):
-                body = cbor.encode(event)
-                yield writer, batch.seq, position, batch.site, event["t"], event["type"], body
+                time_ns, body = event_time(event), cbor.encode(event)
+                yield writer, batch.seq, position, batch.site, time_ns, event["type"], body
 
     def _conflicts(self, rows: Sequence[_Row]) -> list[Conflict]:
         """The rows of this write whose place holds another batch's other value."""
@@ -182,7 +183,9 @@ class SqliteStore:
     def _series_id(self, site: str, name: str) -> int:
         found = self._series.get((site, name))
         if found is None:
-            self._db.execute("INSERT OR IGNORE INTO series (site, name) VALUES (?, ?)", (site, name))
+            self._db.execute(
+                "INSERT OR IGNORE INTO series (site, name) VALUES (?, ?)", (site, name)
+            )
             query = "SELECT id FROM series WHERE site = ? AND name = ?"
             found = self._series[site, name] = int(self._all(query, (site, name))[0][0])
         return found

@@ -1,0 +1,92 @@
+"""Verbs for the accountant and the verifier: ``report``, ``verify``, ``calc``."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from edge_agent.errors import ConfigError
+from edge_agent.wire import keys
+from gateway import cases, config as config_, verify as verify_
+from gateway.ledger import Ledger
+from gateway.reports import run as reports
+from gateway.store.sqlite import SqliteStore
+
+FAILED = 1
+
+
+def report(args: argparse.Namespace) -> int:
+    """Write a month's report (JSON, XLSX) and its evidence bundle."""
+    config = config_.load(args.config)
+    signer = keys.load_signer(config.keys.ack)
+    if config.store.kind != "sqlite":
+        message = "a report reads its figures from the sqlite store"
+        raise ConfigError(message, file=str(args.config), key="store.kind")
+    ledger = Ledger(config.ledger_path)
+    store = SqliteStore(config.store_path)
+    try:
+        made = reports.make(ledger, store, args.site, args.month, signer, args.out)
+    finally:
+        store.close()
+        ledger.close()
+    for path in made.files:
+        print(path)
+    print(f"manifest sha256 {made.manifest_sha256.hex()}")
+    for item in made.plain["evidence"]:
+        print(f"batches {item['agent']} {item['first_seq']}-{item['last_seq']} root {item['root']}")
+    print(f"{len(made.plain['parameters'])} values, {len(made.plain['reservations'])} reservations")
+    return 0
+
+
+def verify(args: argparse.Namespace) -> int:
+    """Recompute a bundle's figures offline; say match or name the first difference."""
+    trust = verify_.load_trust(args.trust) if args.trust else None
+    verdict = verify_.verify(args.bundle, trust)
+    print("match" if verdict.proven else f"DIFFERENCE: {verdict.difference}")
+    for line in verdict.lines:
+        print(line)
+    return 0 if verdict.proven else FAILED
+
+
+def calc(args: argparse.Namespace) -> int:
+    """Evaluate case files with the functions that reports use; prints JSON."""
+    if args.cases:
+        result: Any = cases.evaluate(_json(args.cases))
+    else:
+        result = cases.evaluate_effects(_json(args.effects))
+    json.dump(result, sys.stdout, ensure_ascii=False, indent=1)
+    print()
+    return 0
+
+
+def _json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        message = f"cannot be read as JSON: {error}"
+        raise ConfigError(message, file=str(path)) from error
+
+
+def add_report_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``report``."""
+    help_ = "the gateway's file (gateway.yaml here when not given)"
+    parser.add_argument("--config", type=Path, default=Path("gateway.yaml"), help=help_)
+    parser.add_argument("--site", required=True, help="the plant")
+    parser.add_argument("--month", required=True, help="YYYY-MM, plant local time")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the files")
+
+
+def add_verify_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``verify``."""
+    parser.add_argument("bundle", type=Path, help="the evidence bundle of a month")
+    parser.add_argument(
+        "--trust", type=Path, help='TOML file with trusted = ["key id", ...] got elsewhere'
+    )
+
+
+def add_calc_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``calc``."""
+    group = parser.add_mutually_exclusive_group(required=True)
+    group.add_argument("--cases", type=Path, help="file shaped like emissions.json")
+    group.add_argument("--effects", type=Path, help="file shaped like anode_effects.json")

@@ -1,0 +1,330 @@
+"""What to do with a message: the acceptance rules, without MQTT, threads or a clock.
+
+    1  size and topic; 2 envelope, type, key, signature, identity (``edge_agent.wire``)
+       else: quarantined under the error's reason
+    3  a key too long past its validity: quarantined as ``late_key``
+    4  already accepted, same bytes: the ack is repeated
+    5  other bytes where a batch stands, or a successor with another ``prev``: a fork;
+       both sides are kept and the agent is frozen until an operator releases it
+    6  a batch is missing before this one: held within limits, the lowest seqs first
+    7  its configuration is not known yet: held, and the ack asks for it
+    8  accepted; then everything held that follows now
+
+Held batches live in memory only: the agent keeps them until they are acked and sends them again.
+What was decided is collected: the caller writes ``undurable`` into the ledger, then calls ``take``.
+"""
+
+import hashlib
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+
+from edge_agent.clock import NS_PER_S, Clock
+from edge_agent.errors import BadIdentity, EvidenceError, Fork, Gap, Replay, WrongSize, WrongTopic
+from edge_agent.wire import batch as wire_batch
+from edge_agent.wire import cose, messages, topics
+from edge_agent.wire.batch import VerifiedBatch
+from edge_agent.wire.chain import ChainHead, extend
+from edge_agent.wire.cose import MAX_MESSAGE, MessageType
+from edge_agent.wire.keys import KeyRing, PublicKey
+from edge_agent.wire.messages import Ack
+from gateway.ingest.journal import Journal
+from gateway.ledger import Evidence, ForkedBatch, Ledger, Refusal
+
+_DAY_NS = 24 * 3600 * NS_PER_S
+Source = tuple[str, str]
+"""Site and agent."""
+
+
+class Verdict(StrEnum):
+    """What became of a message."""
+
+    ACCEPTED = "accepted"
+    REPLAY = "replay"
+    HELD = "held"
+    NO_ROOM = "no_room"
+    FORK = "fork"
+    FROZEN = "frozen"
+    REFUSED = "refused"
+    CONFIG = "config"
+    STATUS = "status"
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message as received, and when."""
+
+    topic: str
+    payload: bytes
+    received_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Limits; None switches a flag off (where the gateway's clock says nothing of the plant's)."""
+
+    hold_batches: int = 1_000
+    hold_bytes: int = 67_108_864
+    late_after_s: int | None = 3_600
+    future_after_s: int | None = 300
+    key_grace_days: int = 45
+
+
+@dataclass(slots=True)
+class Decisions:
+    """What has to become durable, and who then gets an ack: news, or the last one again."""
+
+    evidence: Evidence = field(default_factory=Evidence)
+    progressed: set[Source] = field(default_factory=set)
+    repeat: set[Source] = field(default_factory=set)
+
+
+class _Hold:
+    """Batches of one agent that wait, within limits."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._limits = (policy.hold_batches, policy.hold_bytes)
+        self._waiting: dict[int, tuple[VerifiedBatch, int]] = {}
+        self._size = 0
+
+    def get(self, seq: int) -> tuple[VerifiedBatch, int] | None:
+        return self._waiting.get(seq)
+
+    def span(self) -> tuple[int, int] | None:
+        return (min(self._waiting), max(self._waiting)) if self._waiting else None
+
+    def put(self, verified: VerifiedBatch, received_ns: int) -> bool:
+        """Keep a batch; when full, the highest seqs give way. False: it did not stay itself."""
+        seq = verified.batch.seq
+        self._waiting[seq] = (verified, received_ns)
+        self._size += len(verified.raw)
+        while len(self._waiting) > self._limits[0] or self._size > self._limits[1]:
+            self.pop(max(self._waiting))
+        return seq in self._waiting
+
+    def pop(self, seq: int) -> tuple[VerifiedBatch, int] | None:
+        entry = self._waiting.pop(seq, None)
+        if entry is not None:
+            self._size -= len(entry[0].raw)
+        return entry
+
+    def clear(self) -> None:
+        self._waiting.clear()
+        self._size = 0
+
+
+@dataclass(slots=True)
+class _Chain:
+    """One agent's place: the head with what is not committed yet, and what waits."""
+
+    source: Source
+    head: ChainHead
+    held: _Hold
+    hash_at: Callable[[int], bytes | None]
+
+
+class Intake:
+    """Decides on every message; used by one thread, which also commits what was decided."""
+
+    def __init__(self, ledger: Ledger, keys: KeyRing, policy: Policy, clock: Clock) -> None:
+        self._ledger = ledger
+        self._keys = keys
+        self._policy = policy
+        self._journal = Journal(__name__, clock)
+        self._enrolled = {(one.site, one.agent) for one in keys.enrolments()}
+        self._chains: dict[Source, _Chain] = {}
+        self._open = Decisions()
+        self._fresh_hashes: dict[tuple[Source, int], bytes] = {}
+        self._fresh_configs: set[tuple[Source, bytes]] = set()
+        ledger.enrol(keys.enrolments())
+
+    def offer(self, message: Message) -> Verdict:
+        """Decide on one message.
+
+        Raises:
+            StoreError: the ledger cannot be read now; nothing was decided.
+        """
+        try:
+            return self._decide(message)
+        except EvidenceError as error:
+            return self._refuse(message, error.reason, str(error))
+
+    def undurable(self) -> Evidence:
+        """What was decided and has to be written into the ledger before ``take``."""
+        return self._open.evidence
+
+    def take(self) -> Decisions:
+        """Everything decided since the last call, after it became durable."""
+        decisions, self._open = self._open, Decisions()
+        self._fresh_hashes.clear()
+        self._fresh_configs.clear()
+        return decisions
+
+    def ack(self, source: Source, at_ns: int) -> Ack:
+        """The ack for an agent's present place; true once everything taken is durable."""
+        chain = self._chain(source)
+        waiting = chain.held.get(chain.head.seq + 1)
+        return Ack(
+            site=source[0],
+            agent=source[1],
+            seq=chain.head.seq,
+            sha256=chain.head.sha256,
+            at_ns=at_ns,
+            held=chain.held.span(),
+            want_config=waiting is not None and not self._knows_config(source, waiting[0]),
+        )
+
+    def _decide(self, message: Message) -> Verdict:
+        if len(message.payload) > MAX_MESSAGE:
+            raise WrongSize(f"{len(message.payload)} bytes; at most {MAX_MESSAGE} are allowed")
+        site, agent, kind = topics.parse(message.topic)
+        source = (site, agent)
+
+        def find(kid: bytes) -> PublicKey:
+            return self._keys.find(kid, site, agent).public
+
+        match kind:
+            case "batch":
+                return self._batch(source, message)
+            case "config":
+                config = cose.verify(message.payload, MessageType.CONFIG, find)
+                return self._config(source, config, message.received_ns)
+            case "status":
+                status = messages.verify_status(message.payload, find)
+                if (status.site, status.agent) != source:
+                    raise BadIdentity(f"a status of {status.site}/{status.agent}")
+                self._open.repeat.add(source)
+                return Verdict.STATUS
+            case _:
+                raise WrongTopic(f"nothing is accepted on {kind!r}")
+
+    def _batch(self, source: Source, message: Message) -> Verdict:
+        verified = wire_batch.verify(message.payload, *source, self._keys)
+        not_after_ns = self._keys.find(verified.key_id, *source).not_after_ns
+        if message.received_ns - not_after_ns > self._policy.key_grace_days * _DAY_NS:
+            return self._refuse(message, "late_key", "received too long after the key's end")
+        flags = (*verified.flags, *self._time_flags(verified, message.received_ns))
+        chain = self._chain(source)
+        verdict = self._place(chain, replace(verified, flags=flags), message.received_ns)
+        if verdict is Verdict.ACCEPTED:
+            self._place_held(chain)
+        return verdict
+
+    def _time_flags(self, verified: VerifiedBatch, received_ns: int) -> tuple[str, ...]:
+        behind_ns = received_ns - verified.batch.last_ns
+        late, future = self._policy.late_after_s, self._policy.future_after_s
+        flags = []
+        if late is not None and behind_ns > late * NS_PER_S:
+            flags.append("late")
+        if future is not None and -behind_ns > future * NS_PER_S:
+            flags.append("clock_future")
+        return tuple(flags)
+
+    def _place(self, chain: _Chain, verified: VerifiedBatch, received_ns: int) -> Verdict:
+        self._open.repeat.add(chain.source)
+        try:
+            head = extend(chain.head, verified, chain.hash_at)
+        except Replay:
+            return Verdict.REPLAY
+        except Fork as error:
+            return self._fork(chain, [(verified, received_ns)], str(error))
+        except Gap:
+            if self._behind(chain):
+                return self._place(chain, verified, received_ns)
+            return self._hold(chain, verified, received_ns)
+        if not self._knows_config(chain.source, verified) or self._frozen(chain.source):
+            return self._hold(chain, verified, received_ns)
+        chain.head = head
+        self._fresh_hashes[chain.source, head.seq] = head.sha256
+        self._open.evidence.batches.append((verified, received_ns))
+        self._open.progressed.add(chain.source)
+        if verified.flags:
+            self._alarm("batch_flagged", chain.source, " ".join(verified.flags), seq=head.seq)
+        return Verdict.ACCEPTED
+
+    def _place_held(self, chain: _Chain) -> None:
+        """Accept what waited for the head to come this far."""
+        while (entry := chain.held.pop(chain.head.seq + 1)) is not None:
+            if self._place(chain, *entry) is not Verdict.ACCEPTED:
+                return
+
+    def _hold(self, chain: _Chain, verified: VerifiedBatch, received_ns: int) -> Verdict:
+        seq = verified.batch.seq
+        if self._frozen(chain.source):
+            self._alarm("agent_frozen", chain.source, seq=seq)
+            return Verdict.FROZEN
+        waiting = chain.held.get(seq)
+        if waiting is None:
+            if chain.held.put(verified, received_ns):
+                return Verdict.HELD
+            self._alarm("hold_full", chain.source, seq=seq)
+            return Verdict.NO_ROOM
+        if waiting[0].sha256 == verified.sha256:
+            return Verdict.HELD
+        both = [waiting, (verified, received_ns)]
+        return self._fork(chain, both, f"two different batches {seq} arrived")
+
+    def _fork(self, chain: _Chain, entries: list[tuple[VerifiedBatch, int]], why: str) -> Verdict:
+        for verified, received_ns in entries:
+            self._open.evidence.forks.append(ForkedBatch(verified, received_ns, chain.head))
+        chain.held.clear()
+        self._alarm("fork", chain.source, why=why)
+        return Verdict.FORK
+
+    def _config(self, source: Source, config: cose.Verified, received_ns: int) -> Verdict:
+        digest = hashlib.sha256(config.payload).digest()
+        chain = self._chain(source)
+        if self._ledger.config(*source, digest) is None:
+            self._open.evidence.configs.append((*source, config, received_ns))
+            self._fresh_configs.add((source, digest))
+            self._open.repeat.add(source)
+            self._place_held(chain)
+        return Verdict.CONFIG
+
+    def _refuse(self, message: Message, reason: str, why: str) -> Verdict:
+        parts = tuple(message.topic.split("/")[2:4])
+        source = (parts[0], parts[1]) if parts in self._enrolled else ("", "")
+        self._open.evidence.refusals.append(
+            Refusal(reason, message.topic, message.payload, message.received_ns, source)
+        )
+        self._alarm("message_refused", source, reason, topic=message.topic, why=why)
+        return Verdict.REFUSED
+
+    def _chain(self, source: Source) -> _Chain:
+        chain = self._chains.get(source)
+        if chain is None:
+
+            def hash_at(seq: int) -> bytes | None:
+                fresh = self._fresh_hashes.get((source, seq))
+                return fresh or self._ledger.hash_at(*source, seq)
+
+            chain = _Chain(source, self._ledger.head(*source), _Hold(self._policy), hash_at)
+            self._chains[source] = chain
+        return chain
+
+    def _behind(self, chain: _Chain) -> bool:
+        """Whether another gateway on this ledger is further; then follow it."""
+        head = self._ledger.head(*chain.source)
+        if head.seq <= chain.head.seq:
+            return False
+        chain.head = head
+        return True
+
+    def _knows_config(self, source: Source, verified: VerifiedBatch) -> bool:
+        digest = verified.batch.config_sha256
+        if (source, digest) in self._fresh_configs:
+            return True
+        return self._ledger.config(*source, digest) is not None
+
+    def _frozen(self, source: Source) -> bool:
+        fresh = (fork.batch.batch for fork in self._open.evidence.forks)
+        return self._ledger.is_frozen(*source) or any(
+            (batch.site, batch.agent) == source for batch in fresh
+        )
+
+    def _alarm(self, event: str, source: Source, reason: str = "", **fields: object) -> None:
+        name = "/".join(source)
+        if reason:
+            fields = {"reason": reason, **fields}
+        self._journal.limited(logging.WARNING, event, f"{name} {reason}", agent=name, **fields)

@@ -1,0 +1,136 @@
+"""Makes decisions durable: ledger, then store; only then may an ack be signed.
+
+Every step can be repeated: a failed ledger transaction left nothing behind, and writing a batch
+into the store twice changes nothing.
+"""
+
+import logging
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+
+from edge_agent.clock import Clock
+from edge_agent.wire import batch as wire_batch
+from edge_agent.wire import messages, topics
+from edge_agent.wire.batch import VerifiedBatch
+from edge_agent.wire.keys import KeyRing, Signer
+from gateway.ingest.intake import Decisions, Intake, Message, Source
+from gateway.ingest.journal import Journal
+from gateway.ledger import Ledger, LedgerRow
+from gateway.store import Conflict, PointStore, Projection
+
+_BATCHES_A_WRITE = 64
+
+
+class Recorder:
+    """Takes messages through intake, ledger and store; used by one thread."""
+
+    def __init__(
+        self, intake: Intake, ledger: Ledger, store: PointStore, signer: Signer, clock: Clock
+    ) -> None:
+        self._intake = intake
+        self._ledger = ledger
+        self._store = store
+        self._signer = signer
+        self._clock = clock
+        self._journal = Journal(__name__, clock)
+        self._waiting: deque[Message] = deque()
+        self._done = Decisions()
+        self._unprojected: list[Projection] = []
+
+    def put(self, arrived: Iterable[Message]) -> None:
+        """Take messages in; ``commit`` works on them."""
+        self._waiting.extend(arrived)
+
+    def commit(self) -> Decisions:
+        """Decide on all messages put and make the decisions durable.
+
+        Returns:
+            What was done since the last call that returned; its agents may be acked now.
+
+        Raises:
+            StoreError: ledger or store failed; call again, nothing is lost or done twice.
+            Fork, Gap: the ledger holds another history than this process saw; start again.
+        """
+        while self._waiting:
+            self._intake.offer(self._waiting[0])
+            self._waiting.popleft()
+        evidence = self._intake.undurable()
+        if evidence:
+            self._ledger.write(evidence)
+        decisions = self._intake.take()
+        self._unprojected += [_projection(verified) for verified, _ in evidence.batches]
+        self._done.progressed |= decisions.progressed
+        self._done.repeat |= decisions.repeat
+        if self._unprojected:
+            self._report(self._store.write_many(self._unprojected))
+            self._unprojected = []
+        done, self._done = self._done, Decisions()
+        return done
+
+    def acks(self, sources: Iterable[Source]) -> list[tuple[str, bytes]]:
+        """Topic and signed ack for each agent."""
+        at_ns = self._clock.utc_ns()
+        signed = []
+        for source in sources:
+            ack = messages.sign_ack(self._intake.ack(source, at_ns), self._signer)
+            signed.append((topics.topic(*source, "ack"), ack))
+        return signed
+
+    def start(self) -> None:
+        """Bring the store up to the ledger after a stop between the two."""
+        for site in self._ledger.sites():
+            count = catch_up(self._ledger, self._store, site)
+            self._journal.event(logging.INFO, "store_caught_up", site=site, batches=count)
+
+    def close(self) -> None:
+        """Close ledger and store."""
+        self._ledger.close()
+        self._store.close()
+
+    def _report(self, conflicts: Sequence[Conflict]) -> None:
+        for conflict in conflicts:
+            name = f"{conflict.site}/{conflict.agent}"
+            self._journal.limited(
+                logging.ERROR, "conflicting_values", name, agent=name, detail=conflict
+            )
+
+
+def catch_up(ledger: Ledger, store: PointStore, site: str) -> int:
+    """Write into the store what it misses of the ledger, in order of arrival.
+
+    Returns:
+        Number of batches written.
+    """
+    projected = {agent: store.projected(site, agent) for agent in ledger.agents(site)}
+    places = [ledger.number(site, agent, seq + 1) for agent, seq in projected.items()]
+    missing = [place for place in places if place is not None]
+    if not missing:
+        return 0
+    keys = ledger.key_ring()
+    rows = ledger.arrivals(site, min(missing))
+    wanted = (contents(row, keys) for row in rows if row.seq > projected[row.agent])
+    count = 0
+    for group in _groups(wanted):
+        store.write_many(group)
+        count += len(group)
+    return count
+
+
+def contents(row: LedgerRow, keys: KeyRing) -> Projection:
+    """Verify a stored batch again and read it.
+
+    Raises:
+        EvidenceError: the row is not what was accepted.
+    """
+    return _projection(wire_batch.verify(row.raw, row.site, row.agent, keys))
+
+
+def _projection(verified: VerifiedBatch) -> Projection:
+    batch = verified.batch
+    return Projection(batch.site, batch.agent, batch.seq, batch.columns, batch.events)
+
+
+def _groups(items: Iterator[Projection]) -> Iterator[list[Projection]]:
+    while group := list(islice(items, _BATCHES_A_WRITE)):
+        yield group

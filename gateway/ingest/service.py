@@ -1,0 +1,149 @@
+"""Runs link, intake and recorder together, from start to a clean stop.
+
+Messages are collected for a short time, then decided on and made durable in one thread that owns
+ledger and store; then the agents get one signed, retained ack each; then the broker is told that
+the messages arrived. When ledger or store fail, nothing of this goes on until they work again.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from edge_agent.clock import NS_PER_S, Clock
+from edge_agent.errors import StoreError
+from edge_agent.wire.keys import KeyRing, Signer, load_signer
+from gateway.config import GatewayConfig, key_ring
+from gateway.ingest.intake import Intake, Policy, Source
+from gateway.ingest.journal import Journal
+from gateway.ingest.link import Delivery, Link
+from gateway.ingest.recorder import Recorder
+from gateway.ledger import Ledger
+from gateway.store import open_store
+
+_REPEAT_S = 0.2
+_FIRST_DELAY_S = 0.2
+_LAST_DELAY_S = 30.0
+_T = TypeVar("_T")
+
+
+async def serve(config: GatewayConfig, clock: Clock) -> None:
+    """Run the gateway until cancelled.
+
+    Raises:
+        ConfigError, KeyFileError: the configuration cannot be used.
+        StoreError: ledger or store cannot be opened.
+        Fork, Gap: another process wrote another history into the ledger.
+    """
+    keys, signer = key_ring(config), load_signer(config.keys.ack)
+    loop = asyncio.get_running_loop()
+    with ThreadPoolExecutor(1, thread_name_prefix="ledger") as executor:
+        recorder = await loop.run_in_executor(executor, open_recorder, config, keys, signer, clock)
+        try:
+            service = _Service(config, recorder, executor, clock)
+            await service.run([(one.site, one.agent) for one in keys.enrolments()])
+        except ExceptionGroup as group:
+            raise group.exceptions[0] from group
+        finally:
+            await loop.run_in_executor(executor, recorder.close)
+
+
+def open_recorder(config: GatewayConfig, keys: KeyRing, signer: Signer, clock: Clock) -> Recorder:
+    """Ledger, store and intake as configured."""
+    ledger = Ledger(
+        config.ledger_path,
+        quarantine_messages=config.quarantine.messages,
+        quarantine_per_topic=config.quarantine.per_topic,
+    )
+    policy = Policy(
+        hold_batches=config.hold.batches,
+        hold_bytes=config.hold.bytes,
+        late_after_s=config.late_after_s,
+        future_after_s=config.future_after_s,
+        key_grace_days=config.key_grace_days,
+    )
+    intake = Intake(ledger, keys, policy, clock)
+    return Recorder(intake, ledger, open_store(config), signer, clock)
+
+
+class _Service:
+    def __init__(
+        self, config: GatewayConfig, recorder: Recorder, executor: ThreadPoolExecutor, clock: Clock
+    ) -> None:
+        self._settings = config.ledger
+        self._recorder = recorder
+        self._executor = executor
+        self._clock = clock
+        self._journal = Journal(__name__, clock)
+        self._link = Link(config.mqtt, clock, self._subscribed)
+        self._owed: set[Source] = set()
+        self._published_ns: dict[Source, int] = {}
+        self._agents: list[Source] = []
+        self._loop = asyncio.get_running_loop()
+
+    async def run(self, agents: list[Source]) -> None:
+        """Heal the store, then connect and work."""
+        self._agents = agents
+        await self._insist(self._recorder.start)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._link.run(), name="mqtt")
+            tasks.create_task(self._work(), name="ingest")
+
+    def _subscribed(self) -> None:
+        self._journal.event(logging.INFO, "ready")
+        self._published_ns.clear()
+        self._owed.update(self._agents)
+        self._link.arrived.put_nowait(None)
+
+    async def _work(self) -> None:
+        while True:
+            deliveries = await self._collect()
+            self._recorder.put(delivery.message for delivery in deliveries)
+            done = await self._insist(self._recorder.commit)
+            self._owed |= done.repeat | done.progressed
+            await self._publish(done.progressed)
+            for delivery in deliveries:
+                self._link.acknowledge(delivery)
+
+    async def _collect(self) -> list[Delivery]:
+        """What arrives within the group time after the first message; none when acks are due."""
+        deliveries: list[Delivery] = []
+        try:
+            async with asyncio.timeout(_REPEAT_S if self._owed else None) as limit:
+                while len(deliveries) < self._settings.group_batches:
+                    delivery = await self._link.arrived.get()
+                    if delivery is None:
+                        return deliveries
+                    if not deliveries:
+                        limit.reschedule(self._loop.time() + self._settings.group_ms / 1_000)
+                    deliveries.append(delivery)
+        except TimeoutError:
+            pass
+        return deliveries
+
+    async def _publish(self, progressed: set[Source]) -> None:
+        """Publish news at once, and what is owed when the last ack is long enough ago."""
+        now_ns = self._clock.monotonic_ns()
+        wait_ns = int(_REPEAT_S * NS_PER_S)
+        due = {
+            source
+            for source in self._owed
+            if source in progressed
+            or now_ns - self._published_ns.get(source, now_ns - wait_ns) >= wait_ns
+        }
+        self._owed -= due
+        for topic, ack in await self._insist(lambda: self._recorder.acks(sorted(due))):
+            self._link.publish(topic, ack)
+        self._published_ns.update(dict.fromkeys(due, now_ns))
+
+    async def _insist(self, work: Callable[[], _T]) -> _T:
+        """Do it in the ledger's thread, again and again while ledger or store fail."""
+        delay_s = _FIRST_DELAY_S
+        while True:
+            try:
+                return await self._loop.run_in_executor(self._executor, work)
+            except StoreError as error:
+                self._journal.event(logging.ERROR, "store_failed", error=error, retry_s=delay_s)
+                await self._clock.sleep(delay_s)
+                delay_s = min(2 * delay_s, _LAST_DELAY_S)
