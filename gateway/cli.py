@@ -15,7 +15,7 @@ from typing import Any
 from edge_agent.clock import Clock, SystemClock
 from edge_agent.errors import CarbonError, ConfigError, KeyFileError, StoreError
 from edge_agent.wire import keys
-from gateway import audit
+from gateway import audit, desk
 from gateway.config import GatewayConfig, key_ring, load
 from gateway.ingest.service import serve
 from gateway.ledger import Ledger
@@ -228,6 +228,9 @@ VERBS: tuple[Verb, ...] = (
     Verb("audit", "compare store and ledger", compare, (_config_argument, _site_option)),
     Verb("rebuild", "make the store again", rebuild, (_config_argument, _site_option)),
     Verb("release", "let a frozen agent go on", release, (_config_argument, _release_arguments)),
+    Verb("report", "write a month's report and bundle", desk.report, (desk.add_report_arguments,)),
+    Verb("verify", "check a bundle offline", desk.verify, (desk.add_verify_arguments,)),
+    Verb("calc", "evaluate case files", desk.calc, (desk.add_calc_arguments,)),
 )
 
 

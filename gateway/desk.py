@@ -8,7 +8,9 @@ from typing import Any
 
 from edge_agent.errors import ConfigError
 from edge_agent.wire import keys
-from gateway import cases, config as config_, verify as verify_
+from gateway import cases
+from gateway import config as config_
+from gateway import verify as verify_
 from gateway.ledger import Ledger
 from gateway.reports import run as reports
 from gateway.store.sqlite import SqliteStore

@@ -59,12 +59,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"\neverything it produced: {stage.folder}")
 
 
-PLANT = ("--outages", "1", "--cutout-pots", "1", "--starting-pots", "1", "--faults", "on")
+PLANT = (
+    "--outages",
+    "1",
+    "--cutout-pots",
+    "1",
+    "--starting-pots",
+    "1",
+    "--faults",
+    "on",
+    "--extra",
+    "14400",
+)
 """What happens in the demo's plant besides anode effects."""
 
 
 def _now() -> datetime:
-    return datetime.fromtimestamp(time.time_ns() / NS_PER_S, UTC)  # noqa: TID251  names a folder
+    return datetime.fromtimestamp(time.time_ns() / NS_PER_S, UTC)
 
 
 def _demo(stage: Stage, *, stay: bool) -> int:

@@ -36,7 +36,7 @@ class Plan:
     seconds: int = 31 * 86_400
     mode: str = "blocks"
     speed: float = 60.0
-    block_s: int = 1_800
+    block_s: int = 3_600
     pace_min_s: float = 0.05
     pace_max_s: float = 5.0
     aef: float = 0.15
@@ -211,10 +211,12 @@ class Stage:
         """What the gateway says of its one agent."""
         done = self.run("carbon-gateway", "status", str(self.gateway_file), "--json", check=False)
         try:
-            agents = json.loads(done.stdout)["agents"]
-        except (ValueError, KeyError):
+            told = json.loads(done.stdout)
+            agent = dict(told["agents"][0])
+            agent["points"] = told["points"].get(SITE) or 0
+        except (ValueError, LookupError):
             return {}
-        return dict(agents[0]) if agents else {}
+        return agent
 
     def cli(self, program: str, *arguments: str) -> list[str]:
         """Command line of an installed program."""

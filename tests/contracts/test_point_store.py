@@ -346,7 +346,11 @@ def test_clear_forgets_one_site_only(adapter, store, site):
     for name in (site, other):
         store.write(name, "gw-01", 1, columns(*records("a", [1.5])), events)
     store.clear(site)
-    assert (list(store.read(site, "a", *EVER)), store.series(site), store.points(site)) == ([], [], 0)
+    assert (list(store.read(site, "a", *EVER)), store.series(site), store.points(site)) == (
+        [],
+        [],
+        0,
+    )
     assert (store.projected(site, "gw-01"), adapter.events(store, site)) == (0, [])
     adapter.expect(store, other, "a", records("a", [1.5]))
     assert (store.projected(other, "gw-01"), adapter.events(store, other)) == (1, events)
@@ -372,7 +376,11 @@ def test_readers_in_other_connections_see_whole_groups_only(tmp_path):
     for seq in range(1, 20):
         rows = [*records("a", [seq], T0 + seq), *records("b", [seq], T0 + seq)]
         writer.write("s", "g", seq, columns(*rows), [])
-        assert len(list(reader.read("s", "a", *EVER))) == seq == len(list(reader.read("s", "b", *EVER)))
+        assert (
+            len(list(reader.read("s", "a", *EVER)))
+            == seq
+            == len(list(reader.read("s", "b", *EVER)))
+        )
     iterator = reader.read("s", "a", *EVER)
     next(iterator)
     writer.clear("s")

@@ -123,7 +123,9 @@ def test_an_event_that_the_gateway_would_refuse_is_never_sent_as_it_is(
     assert wire_batch.verify(raw, SITE, AGENT, ring).flags == ()
 
 
-@pytest.mark.parametrize("event", [{"t": T0, "type": "party"}, {"type": "gap"}, {"t": 1.5, "type": "gap"}])
+@pytest.mark.parametrize(
+    "event", [{"t": T0, "type": "party"}, {"type": "gap"}, {"t": 1.5, "type": "gap"}]
+)
 def test_an_event_outside_the_closed_list_makes_no_batch(event, make_batch):
     with pytest.raises(errors.BadProfile):
         wire_batch.payload(make_batch(events=(event,)))

@@ -116,7 +116,9 @@ def test_a_chain_field_out_of_its_range_is_refused(changes, refused, make_fields
     refused(cbor.encode(make_fields(**changes)))
 
 
-@pytest.mark.parametrize("name", ["v", "site", "agent", "seq", "prev", "boot", "t0", "t1", "config"])
+@pytest.mark.parametrize(
+    "name", ["v", "site", "agent", "seq", "prev", "boot", "t0", "t1", "config"]
+)
 def test_a_missing_chain_field_is_refused(name, refused, make_fields):
     refused(cbor.encode(make_fields(drop=[name])))
 
@@ -377,7 +379,16 @@ def as_map(pairs):
         as_map([(b"\xf5", b"\x01")]),
         as_map([(b"\x80", b"\x01")]),
     ],
-    ids=["double", "unsorted", "long first", "mixed by length", "mixed bytewise", "bytes", "bool", "list"],
+    ids=[
+        "double",
+        "unsorted",
+        "long first",
+        "mixed by length",
+        "mixed bytewise",
+        "bytes",
+        "bool",
+        "list",
+    ],
 )
 def test_maps_with_double_unsorted_or_other_keys_are_refused(item, refused, make_fields):  # row 59
     refused(spliced(make_fields(), "zz", item))
@@ -447,8 +458,10 @@ def plain_values():
     )
     return st.recursive(
         scalars,
-        lambda inner: st.lists(inner, max_size=3)
-        | st.dictionaries(st.sampled_from(["t", "type", "src", "é"]), inner, max_size=3),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(st.sampled_from(["t", "type", "src", "é"]), inner, max_size=3)
+        ),
         max_leaves=6,
     )
 

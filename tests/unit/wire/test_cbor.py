@@ -27,7 +27,9 @@ scalars = (
     | clean
 )
 level1 = st.lists(scalars, max_size=30) | st.dictionaries(keys, scalars, max_size=8)
-level2 = st.lists(scalars | level1, max_size=4) | st.dictionaries(keys, scalars | level1, max_size=8)
+level2 = st.lists(scalars | level1, max_size=4) | st.dictionaries(
+    keys, scalars | level1, max_size=8
+)
 values = scalars | level1 | level2
 
 

@@ -44,7 +44,13 @@ def refusal(ring):
 
 
 def join(
-    protected, payload, signature, *, head=b"\xd2\x84", unprotected=b"\xa0", signature_head=b"\x58\x40"
+    protected,
+    payload,
+    signature,
+    *,
+    head=b"\xd2\x84",
+    unprotected=b"\xa0",
+    signature_head=b"\x58\x40",
 ):
     return b"".join(
         (
@@ -217,7 +223,9 @@ def test_a_byte_after_the_payload_s_item_is_a_bad_profile(parts, signer, refusal
     assert refusal(raw) is errors.BadProfile
 
 
-@pytest.mark.parametrize("head", [b"\x84", b"\xd2\xd2\x84", b"\xd9\xd9\xf7\xd2\x84", b"\xd8\x12\x84"])
+@pytest.mark.parametrize(
+    "head", [b"\x84", b"\xd2\xd2\x84", b"\xd9\xd9\xf7\xd2\x84", b"\xd8\x12\x84"]
+)
 def test_tag_18_missing_doubled_wrapped_or_long_is_a_bad_envelope(head, parts, refusal):  # row 12
     assert refusal(join(*parts, head=head)) is errors.BadEnvelope
 
@@ -246,7 +254,7 @@ def test_a_payload_that_is_no_filled_byte_string_is_a_bad_envelope(
 @pytest.mark.parametrize("length", [0, 63, 65])
 def test_a_signature_of_another_length_is_a_bad_envelope(length, parts, refusal):
     protected, payload, signature = parts
-    raw = join(protected, payload, b"") [: -2] + byte_string((signature + b"\0")[:length])
+    raw = join(protected, payload, b"")[:-2] + byte_string((signature + b"\0")[:length])
     assert refusal(raw) is errors.BadEnvelope
 
 

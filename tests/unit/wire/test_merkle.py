@@ -35,9 +35,7 @@ def by_the_rfc(leaves):
     if len(leaves) == 1:
         return hashlib.sha256(b"\0" + leaves[0]).digest()
     split = 1 << (len(leaves) - 1).bit_length() - 1
-    return hashlib.sha256(
-        b"\1" + by_the_rfc(leaves[:split]) + by_the_rfc(leaves[split:])
-    ).digest()
+    return hashlib.sha256(b"\1" + by_the_rfc(leaves[:split]) + by_the_rfc(leaves[split:])).digest()
 
 
 @pytest.mark.parametrize("size", ROOTS)

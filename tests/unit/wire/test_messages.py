@@ -76,9 +76,7 @@ RIGHT = {"held": [None], "want_config": [True]}
 
 
 @pytest.mark.parametrize("value", WRONG, ids=repr)
-@pytest.mark.parametrize(
-    "name", ["v", "site", "agent", "seq", "hash", "at", "held", "want_config"]
-)
+@pytest.mark.parametrize("name", ["v", "site", "agent", "seq", "hash", "at", "held", "want_config"])
 def test_an_ack_with_a_field_of_the_wrong_type_is_refused(name, value, gateway_signer, find):
     if value in RIGHT.get(name, []) or (name in ("site", "agent") and isinstance(value, str)):
         return
