@@ -47,7 +47,8 @@ class Truth:
     def counted(self, meter: str) -> Decimal:
         """A meter's amount over the accounted period, in its unit."""
         counts = self.summary["meters"][meter]
-        return (counts["count"] - counts["first_count"]) * Decimal(str(counts["unit_scale"]))
+        count = int(counts["count"]) - int(counts["first_count"])
+        return count * Decimal(str(counts["unit_scale"]))
 
     def cell_days(self) -> float:
         """Cell-days in circuit."""

@@ -10,15 +10,14 @@ import json
 import sys
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from simulators.compare import Check, Truth, compare, factors, table, value
-from simulators.stage import ROOT, SITE, Plan, Stage, StageError
+from simulators.stage import ROOT, SHANGHAI, SITE, Plan, Stage, StageError
 
 NS_PER_S = 10**9
-_SHANGHAI = timezone(timedelta(hours=8))
 _SETTLED_S = 45 * 60
 _FACTORS = ROOT / "configs/factors/cets-ag-04.01-v01-2024.yaml"
 _SUMMARY = (
@@ -120,12 +119,12 @@ def follow(stage: Stage, limit_s: float = 600) -> None:
 
 def _complete(plant: dict[str, Any], gateway: dict[str, Any]) -> bool:
     """The hours up to the period's end are settled and in the ledger."""
-    return int(gateway.get("last_ns") or 0) >= plant["end_ns"] + _SETTLED_S * NS_PER_S
+    return int(gateway.get("last_ns") or 0) >= int(plant["end_ns"]) + _SETTLED_S * NS_PER_S
 
 
 def _progress_line(plant: dict[str, Any], gateway: dict[str, Any]) -> str:
     now_ns = plant.get("now_ns", 0)
-    moment = datetime.fromtimestamp(now_ns / NS_PER_S, _SHANGHAI)
+    moment = datetime.fromtimestamp(now_ns / NS_PER_S, SHANGHAI)
     effects = sum(pot["effects"] for pot in plant.get("pots", {}).values())
     return (
         f"  plant {moment:%Y-%m-%d %H:%M}  true effects {effects:5d}  |  "

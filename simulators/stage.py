@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import IO, Any
 
@@ -16,6 +17,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 SITE, AGENT = "al-001", "gw-01"
+SHANGHAI = timezone(timedelta(hours=8))
 _BIN = Path(sys.executable).parent
 
 
@@ -27,7 +29,8 @@ class StageError(RuntimeError):
 class Plan:
     """What is staged: plant size, time and how fast it goes.
 
-    With ``real_time`` the plant's time is the wall clock, scalars at 1 Hz.
+    The accounted seconds end with the month. With ``real_time`` the plant's time is the wall
+    clock, scalars at 1 Hz.
     """
 
     pots: int = 24
@@ -43,6 +46,12 @@ class Plan:
     broker: str = "amqtt"
     real_time: bool = False
     plant_arguments: tuple[str, ...] = ()
+
+    def start(self) -> datetime:
+        """When the accounted seconds begin, plant local time."""
+        first = datetime.strptime(self.month, "%Y-%m").replace(tzinfo=SHANGHAI)
+        after = (first + timedelta(days=31)).replace(day=1)
+        return after - timedelta(seconds=self.seconds)
 
 
 @dataclass(slots=True)
@@ -122,7 +131,7 @@ class Stage:
         ):
             command += [f"--{name}", str(item)]
         if not plan.real_time:
-            command += ["--start", f"{plan.month}-01T00:00:00+08:00"]
+            command += ["--start", plan.start().isoformat()]
         self.launch("plant", [*command, "--hold", *plan.plant_arguments])
         self.wait("the plant", (self.folder / "ready.json").is_file)
 
