@@ -19,7 +19,7 @@ from edge_agent.outbox import Outbox, OutboxFull
 from edge_agent.pipeline import Pipeline
 from edge_agent.pipeline.pipeline import Reading, decode_readings, encode_readings
 from edge_agent.pipeline.rows import MAX_SPAN_NS
-from edge_agent.pipeline.series import of_config, to_plain
+from edge_agent.pipeline.series import to_plain
 from edge_agent.readings import Columns, Event, Waveform
 from edge_agent.uplink import Identity, Uplink
 from edge_agent.wire import batch as wire_batch
@@ -65,7 +65,7 @@ class Agent:
         signer = keys.load_signer(config.keys.signing)
         gateways = tuple(keys.public_key(path.read_bytes()) for path in config.keys.gateway)
         self._identity = Identity(config.site, config.agent, boot_id(), signer, gateways)
-        document = config_.effective(config, factors, to_plain(of_config(config)))
+        document = config_.effective(config, factors, to_plain(config))
         self._config_sha256 = config_.digest(document)
         self._legal_sha256 = legal_digest()
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="pipeline")

@@ -1,5 +1,7 @@
 """Aluminium electrolysis: anode CO2 and metal by Faraday's law."""
 
+from dataclasses import dataclass
+
 from edge_agent.calc.combustion import CO2_PER_C
 from edge_agent.errors import CalculationError
 
@@ -62,3 +64,79 @@ def check_current_efficiency(percent: float) -> None:
     if not 50 <= percent <= 100:
         message = f"current efficiency is {percent}; a percent number from 50 to 100 is right"
         raise CalculationError(message)
+
+
+def pitch_volatiles_co2(
+    green_anode_t: float, hydrogen_t: float, baked_anode_t: float, waste_tar_t: float
+) -> float:
+    """CO2 [t] of pitch volatiles burnt in an anode baking furnace.
+
+        E = (GA - Hw - BA - WT) x 44/12        (IPCC 2006 eq. 4.22; 40 CFR 98 eq. F-7)
+
+    Raises:
+        CalculationError: more leaves the furnace than entered it.
+    """
+    volatiles_t = green_anode_t - hydrogen_t - baked_anode_t - waste_tar_t
+    if volatiles_t < 0:
+        message = f"{volatiles_t} t of volatiles: more left the furnace than entered it"
+        raise CalculationError(message)
+    return volatiles_t * CO2_PER_C
+
+
+def packing_coke_co2(
+    packing_coke_t_per_t: float, baked_anode_t: float, sulphur_percent: float, ash_percent: float
+) -> float:
+    """CO2 [t] of packing coke in an anode baking furnace.
+
+    E = PCC x BA x (100 - S - A)/100 x 44/12        (IPCC 2006 eq. 4.23; 40 CFR 98 eq. F-8)
+    """
+    carbon = (100 - sulphur_percent - ash_percent) / 100
+    return packing_coke_t_per_t * baked_anode_t * carbon * CO2_PER_C
+
+
+@dataclass(frozen=True, slots=True)
+class SoderbergPaste:
+    """A Söderberg line's paste: consumption [t/t Al], losses, and composition [%]."""
+
+    paste_t_per_t: float
+    cyclohexane_kg_per_t: float
+    binder_percent: float
+    pitch_sulphur: float
+    pitch_ash: float
+    pitch_hydrogen: float
+    coke_sulphur: float
+    coke_ash: float
+    dust_t_per_t: float
+
+
+def soderberg_co2(metal_t: float, paste: SoderbergPaste) -> float:
+    """CO2 [t] from the paste of Söderberg pots.
+
+        E = MP x [PC - CSM/1000 - BC/100 PC (Sp + Ap + Hp)/100
+                  - (100 - BC)/100 PC (Sc + Ac)/100 - CD] x 44/12
+
+    Source: IPCC 2006 vol. 3 eq. 4.24; 40 CFR 98 eq. F-6.
+    """
+    pitch = paste.pitch_sulphur + paste.pitch_ash + paste.pitch_hydrogen
+    binder = paste.binder_percent / 100
+    carbon_t_per_t = (
+        paste.paste_t_per_t
+        - paste.cyclohexane_kg_per_t / 1000
+        - binder * paste.paste_t_per_t * pitch / 100
+        - (1 - binder) * paste.paste_t_per_t * (paste.coke_sulphur + paste.coke_ash) / 100
+        - paste.dust_t_per_t
+    )
+    return metal_t * carbon_t_per_t * CO2_PER_C
+
+
+def cell_days(pots: int, days: float, absent_pot_days: float) -> float:
+    """Cell-days of a period: pots times days, less the pot-days out of circuit.
+
+    Raises:
+        CalculationError: more was absent than there is.
+    """
+    result = pots * days - absent_pot_days
+    if result < 0:
+        message = f"{absent_pot_days} absent pot-days of {pots * days}"
+        raise CalculationError(message)
+    return result

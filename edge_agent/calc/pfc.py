@@ -113,3 +113,17 @@ def check_bound(cf4_kg: float, current_ka: float, effect_min: float) -> None:
             f"{effect_min:.6g} min of anode effect"
         )
         raise CalculationError(message)
+
+
+def total_from_duct(duct_t: float, collection_efficiency_percent: float) -> float:
+    """Whole emission [t] from what the fume ducts carry.
+
+        E = E_duct / collection efficiency        ((EU) 2025/2547 annex II B.7 eq. 20)
+
+    Raises:
+        CalculationError: the efficiency is not above 0 and at most 100 %.
+    """
+    if not 0 < collection_efficiency_percent <= 100:
+        message = f"collection efficiency {collection_efficiency_percent} %; 0 to 100 is possible"
+        raise CalculationError(message)
+    return duct_t / (collection_efficiency_percent / 100)

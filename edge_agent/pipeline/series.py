@@ -1,5 +1,6 @@
 """Which series an agent's configuration gives rise to, with unit, kind and interval."""
 
+from dataclasses import replace
 from typing import Any
 
 from edge_agent.config import AgentConfig, Potline, totaliser_of
@@ -73,17 +74,34 @@ def _of_line(line: Potline) -> list[Series]:
     return series
 
 
-def to_plain(series: list[Series]) -> list[dict[str, Any]]:
-    """The series as plain maps for the configuration document."""
-    return [
-        {
-            "name": item.name,
-            "unit": item.unit,
-            "kind": item.kind,
-            "interval_s": item.interval_s,
-            "scale": item.scale,
-            "modulus": item.modulus,
-            "max_rate_per_h": item.max_rate_per_h,
-        }
-        for item in series
-    ]
+def to_plain(config: AgentConfig) -> list[dict[str, Any]]:
+    """The series as plain maps for the configuration document.
+
+    The pots of a line share one entry a measure, whose name holds ``{pot}``.
+    """
+    plain = [_entry(item) for item in of_config(config) if not _of_pot(item, config)]
+    for line in config.potlines:
+        prefix = f"{line.id}.{line.pot_id(line.pots.first)}."
+        plain += [
+            _entry(replace(item, name=f"{line.id}.{{pot}}.{item.name.removeprefix(prefix)}"))
+            for item in _of_line(line)
+            if item.name.startswith(prefix)
+        ]
+    return plain
+
+
+def _of_pot(series: Series, config: AgentConfig) -> bool:
+    line_id, _, rest = series.name.partition(".")
+    return rest.startswith("pot") and any(line.id == line_id for line in config.potlines)
+
+
+def _entry(item: Series) -> dict[str, Any]:
+    return {
+        "name": item.name,
+        "unit": item.unit,
+        "kind": item.kind,
+        "interval_s": item.interval_s,
+        "scale": item.scale,
+        "modulus": item.modulus,
+        "max_rate_per_h": item.max_rate_per_h,
+    }
