@@ -137,7 +137,7 @@ def payload(batch: Batch) -> bytes:
         "dt": steps,
         "x": [0.0 if value == 0 and type(value) is float else value for value in columns.value],
         "q": columns.quality,
-        "events": list(batch.events),
+        "events": [cbor.clean(event, cbor.MAX_DEPTH - 2) for event in batch.events],
     }
     if batch.legal_sha256 is not None:
         fields["lrs"] = batch.legal_sha256
@@ -235,7 +235,7 @@ _OPTIONAL_KEYS = frozenset({"lrs", "log", "r"})
 
 def _with_body(batch: Batch, fields: dict[str, Any]) -> tuple[Batch, tuple[str, ...]]:
     """The batch with its body, or without rows and with the flags that say why."""
-    for check in (_check_schema, _check_names, _check_rows):
+    for check in (_check_schema, _check_names, _check_rows, _check_finite):
         flag = check(fields)
         if flag:
             return batch, (flag,)
@@ -284,7 +284,10 @@ def _opt_bytes(value: Any) -> bool:
 
 def _check_events(events: list[Any]) -> bool:
     return len(events) <= MAX_EVENTS and all(
-        type(event) is dict and type(event.get("t")) is int and event.get("type") in EVENT_TYPES
+        type(event) is dict
+        and type(event.get("t")) is int
+        and type(event.get("type")) is str
+        and event["type"] in EVENT_TYPES
         for event in events
     )
 
@@ -315,6 +318,10 @@ def _check_rows(fields: dict[str, Any]) -> str:
     if max(map(abs, steps)) > MAX_SPAN_NS // NS_PER_MS:
         return "body_time"
     return _check_values(values, quality)
+
+
+def _check_finite(fields: dict[str, Any]) -> str:
+    return "" if cbor.all_finite(fields["events"]) else "body_nonfinite"
 
 
 def _check_values(values: list[Any], quality: list[int]) -> str:

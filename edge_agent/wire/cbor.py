@@ -68,6 +68,42 @@ def decode(encoded: bytes, *, finite: bool = True) -> Any:
     return value
 
 
+def clean(value: Any, depth: int = MAX_DEPTH) -> Any:
+    """A value of the profile that says the same as far as the profile can.
+
+    Texts come from devices and libraries: they are put in NFC, what cannot be printed becomes
+    ``?``. Floats that are not finite become null, negative zero becomes zero, integers beyond 64
+    bits and what lies deeper than ``depth`` become text.
+    """
+    if isinstance(value, str):
+        text = unicodedata.normalize("NFC", value)
+        return "".join(letter if letter.isprintable() else "?" for letter in text)
+    if isinstance(value, float):
+        return (value or 0.0) if math.isfinite(value) else None
+    if isinstance(value, int):
+        return value if -(2**63) <= value < 2**63 else str(value)
+    if isinstance(value, list | tuple | dict):
+        return _clean_container(value, depth)
+    return value
+
+
+def _clean_container(value: Any, depth: int) -> Any:
+    if depth <= 1:
+        return clean(str(value))
+    if isinstance(value, dict):
+        return {clean(str(key)): clean(item, depth - 1) for key, item in value.items()}
+    return [clean(item, depth - 1) for item in value]
+
+
+def all_finite(value: Any) -> bool:
+    """Whether no float inside is NaN or infinite."""
+    if isinstance(value, float):
+        return math.isfinite(value)
+    if isinstance(value, dict):
+        return all(map(all_finite, value.values()))
+    return not isinstance(value, list) or all(map(all_finite, value))
+
+
 def _walk(value: Any, *, finite: bool) -> None:
     """Refuse every item outside the profile; depth is bounded by the decoder already."""
     kind = type(value)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
@@ -114,10 +114,11 @@ def load_signer(path: Path) -> FileSigner:
     except OSError as error:
         message = f"{path}: cannot open the key file: {error.strerror} (a regular file is needed)"
         raise KeyFileError(message) from error
-    with os.fdopen(handle, "rb") as file:
-        info = os.fstat(file.fileno())
-        _check_rights(path, info)
-        pem = file.read(16_384)
+    try:
+        _check_rights(path, os.fstat(handle))
+        pem = os.read(handle, 16_384)
+    finally:
+        os.close(handle)
     try:
         private = serialization.load_pem_private_key(pem, password=None)
     except (ValueError, TypeError):
@@ -174,7 +175,7 @@ def public_key(encoded: bytes) -> PublicKey:
             key = serialization.load_pem_public_key(encoded)
         else:
             key = serialization.load_der_public_key(encoded)
-    except ValueError as error:
+    except (ValueError, UnsupportedAlgorithm) as error:
         message = "not a public key in PEM or DER form"
         raise KeyFileError(message) from error
     if not isinstance(key, Ed25519PublicKey):

@@ -123,6 +123,8 @@ class VictoriaMetrics(Sqlite):
         }
 
     def expect(self, store, site, series, expected):
+        urllib.request.urlopen(f"{self.url}/internal/force_flush", timeout=10).close()
+
         def by_ms(field, pick):
             wanted = {row.time_ns // 1_000_000: pick(row) for row in expected}
             wanted = {stamp: value for stamp, value in wanted.items() if value is not None}

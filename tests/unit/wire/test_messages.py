@@ -16,7 +16,7 @@ STATUS = Status(
 )
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def find(gateway_signer):
     pinned = public_key(gateway_signer.public_spki())
 
