@@ -2,6 +2,8 @@
 
 import io
 import json
+import re
+import zipfile
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -19,6 +21,7 @@ from gateway.month import Month, MonthValue
 
 FORMAT = "carbon-month/1"
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+_SAVED = re.compile(rb"(<dcterms:modified[^>]*>)[^<]*(</dcterms:modified>)")
 _HEAD = PatternFill("solid", fgColor="DCE6F1")
 
 
@@ -126,10 +129,23 @@ def to_xlsx(plain: Any) -> bytes:
     _values_sheet(sheet, plain)
     _effects_sheet(book.create_sheet("effects 效应"), plain)
     _evidence_sheet(book.create_sheet("evidence 证据"), plain)
-    fixed = datetime(2000, 1, 1, tzinfo=UTC).replace(tzinfo=None)
-    book.properties.created = book.properties.modified = fixed
+    book.properties.created = datetime(2000, 1, 1, tzinfo=UTC).replace(tzinfo=None)
     out = io.BytesIO()
     book.save(out)
+    return _without_times(out.getvalue())
+
+
+def _without_times(xlsx: bytes) -> bytes:
+    """The workbook without the moment of saving: the same report gives the same bytes."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(xlsx)) as before, zipfile.ZipFile(out, "w") as after:
+        for name in before.namelist():
+            content = before.read(name)
+            if name == "docProps/core.xml":
+                content = _SAVED.sub(rb"\g<1>2000-01-01T00:00:00Z\g<2>", content)
+            info = zipfile.ZipInfo(name, (2000, 1, 1, 0, 0, 0))
+            info.compress_type = zipfile.ZIP_DEFLATED
+            after.writestr(info, content)
     return out.getvalue()
 
 

@@ -53,7 +53,9 @@ def plant(seconds, effect=(3_590, 3_650), seed=3):
         high = effect[0] <= second < effect[1]
         readings += [
             Sample("line1.current", now, 300 + rng.uniform(-0.5, 0.5)),
-            Sample("line1.pot001.voltage", now, rng.uniform(20, 30) if high else rng.uniform(4.1, 4.3)),
+            Sample(
+                "line1.pot001.voltage", now, rng.uniform(20, 30) if high else rng.uniform(4.1, 4.3)
+            ),
             Sample("line1.pot002.voltage", now, rng.uniform(4.1, 4.3)),
         ]
         if second % 10 == 0:
