@@ -57,7 +57,7 @@ def readings():
         )
         yield Sample("line1.pot002.voltage", now, 4.1 + second % 11 / 90)
         if second % 60 == 0:
-            yield Sample("r1.energy", now, 99_999_990 - 10 + second)
+            yield Sample("r1.energy", now, (99_999_980 + second) % 100_000_000)
             yield Sample("r2.energy", now, 4_294_960_000 + second)
             yield Sample("gas.total", now, 123_000 + 3 * second)
             yield Sample("scale.total", now, 2**53 + 1 + second // 600)
