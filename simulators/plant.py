@@ -50,6 +50,7 @@ class Pace:
         block_s: length of a block [s].
         min_s: least wall time from one block to the next [s].
         max_s: longest wait for the Modbus units to be read [s].
+        wall_clock: the plant's time is the wall clock; else it starts when the servers are up.
     """
 
     blocks: bool
@@ -57,6 +58,7 @@ class Pace:
     block_s: int
     min_s: float
     max_s: float
+    wall_clock: bool
 
 
 class Plant:
@@ -97,7 +99,7 @@ class Plant:
         if pace.blocks:
             await self._run_blocks(publisher, modbus, pace)
         else:
-            await self._run_scalars(publisher, modbus, pace.speed)
+            await self._run_scalars(publisher, modbus, pace)
 
     async def _run_blocks(self, publisher: Publisher, modbus: MeterServer, pace: Pace) -> None:
         """Publish a block, then wait until every Modbus unit was read."""
@@ -110,12 +112,11 @@ class Plant:
             left_s = max(pace.max_s - (time.monotonic() - published), 0.0)
             await modbus.wait_all_read(left_s)
 
-    async def _run_scalars(self, publisher: Publisher, modbus: MeterServer, speed: float) -> None:
+    async def _run_scalars(self, publisher: Publisher, modbus: MeterServer, pace: Pace) -> None:
         """Publish each second when it is due; the registers then show that very second."""
-        horizon_s = self.potline.settings.horizon_s
-        wall_start_ns = self.period.start_ns if _is_now(self.period.start_ns) else time.time_ns()
-        offset_s = (wall_start_ns - time.time_ns()) / NS
-        begin = time.monotonic() + offset_s
+        horizon_s, speed = self.potline.settings.horizon_s, pace.speed
+        ahead_s = (self.period.start_ns - time.time_ns()) / NS if pace.wall_clock else 0.0
+        begin = time.monotonic() + ahead_s
         while self.potline.now < horizon_s:
             await asyncio.sleep(max(begin + self.potline.now / speed - time.monotonic(), 0.0))
             self.show_meters(modbus)
@@ -151,11 +152,6 @@ class Plant:
             "done": now >= horizon_s,
             "open_effects": len(self.potline.open_effects()),
         }
-
-
-def _is_now(start_ns: int) -> bool:
-    """Whether the plant's clock is the wall clock: it starts within two seconds from now."""
-    return abs(start_ns - time.time_ns()) < 2 * NS
 
 
 async def _report(plant: Plant) -> None:
@@ -235,11 +231,16 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _is_wall_clock(options: argparse.Namespace) -> bool:
+    """Whether the plant's time is to be the time of day."""
+    return options.start is None and options.mode == "scalars" and options.speed == 1.0
+
+
 def _start_ns(options: argparse.Namespace) -> int:
     """First instant of the plant, a full second [ns since 1970 UTC]."""
-    real_time = options.mode == "scalars" and options.speed == 1.0
-    if options.start is None and real_time:
-        return (time.time_ns() // NS + 1) * NS
+    if _is_wall_clock(options):
+        servers_up_s = 3 + options.pots // 80
+        return (time.time_ns() // NS + servers_up_s) * NS
     start = datetime.fromisoformat(options.start or DEFAULT_START)
     if start.tzinfo is None:
         start = start.replace(tzinfo=UTC)
@@ -278,6 +279,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         block_s=options.block_s,
         min_s=options.pace_min_s,
         max_s=options.pace_max_s,
+        wall_clock=_is_wall_clock(options),
     )
     try:
         asyncio.run(_serve(plant, pace, options))

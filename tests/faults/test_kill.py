@@ -37,6 +37,8 @@ def stage(tmp_path_factory):
     try:
         stage.prepare()
         stage.start()
+        # A gap is told from the last sample before it: time before the first sample has none.
+        stage.wait("the first rows", lambda: (stage.gateway_status().get("points") or 0) > 0)
         for number in range(KILLS):
             until = time.monotonic() + rng.uniform(0.3, 2.5)
             while time.monotonic() < until:
