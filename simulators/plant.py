@@ -239,8 +239,8 @@ def _is_wall_clock(options: argparse.Namespace) -> bool:
 def _start_ns(options: argparse.Namespace) -> int:
     """First instant of the plant, a full second [ns since 1970 UTC]."""
     if _is_wall_clock(options):
-        servers_up_s = 3 + options.pots // 80
-        return (time.time_ns() // NS + servers_up_s) * NS
+        servers_up_s = 3 + int(options.pots) // 80
+        return int(time.time_ns() // NS + servers_up_s) * NS
     start = datetime.fromisoformat(options.start or DEFAULT_START)
     if start.tzinfo is None:
         start = start.replace(tzinfo=UTC)
