@@ -197,6 +197,7 @@ class PotDetector(EffectAccounts):
             if flowing and volt is not None and volt >= settings.v_on:
                 state.pending.append((start_ns, end_ns, state.last_v))
                 state.candidate_gap_ns += end_ns - start_ns
+                state.windows.add_observed(start_ns, end_ns)
             else:
                 self._drop_candidate()
         elif state.phase is Phase.OUT:
