@@ -12,7 +12,7 @@ from random import SystemRandom
 from edge_agent import __version__, factor_sets
 from edge_agent import config as config_
 from edge_agent.acquisition import Acquisition
-from edge_agent.clock import NS_PER_S, Clock, DeviceClock, SystemClock
+from edge_agent.clock import NS_PER_S, Clock, ClockTable, DeviceClock, SystemClock
 from edge_agent.config import AgentConfig
 from edge_agent.health import Health
 from edge_agent.outbox import Outbox, OutboxFull
@@ -81,7 +81,7 @@ class Agent:
         self._head = self._outbox.head
         self._unsaved: list[Reading] = []
         self._journal_ns = 0
-        self._mono_ns = self._clock.monotonic_ns()
+        self._clocks = ClockTable()
         self._offset_ns: int | None = None
         self._steps = 0
         self._lost: list[Event] = []
@@ -150,6 +150,7 @@ class Agent:
         now_ns = self._clock.utc_ns()
         if now_ns <= 0:
             return
+        self._clocks.note(now_ns, self._clock.monotonic_ns())
         urgent = self._pipeline.feed(readings, now_ns)
         self._pending += [*self._clock_events(now_ns), *self._acquisition.drain_events()]
         if self._announce:
@@ -220,7 +221,7 @@ class Agent:
     def _batch(self, columns: Columns, events: Sequence[Event], head: ChainHead) -> Batch:
         times = [*columns.time_ns, *(int(event["t"]) for event in events)]
         first_ns = min(times) // wire_batch.NS_PER_MS * wire_batch.NS_PER_MS
-        before, self._mono_ns = self._mono_ns, self._clock.monotonic_ns()
+        last_ns = max(first_ns, *columns.time_ns[-1:], *times)
         return Batch(
             site=self.config.site,
             agent=self.config.agent,
@@ -228,14 +229,25 @@ class Agent:
             prev=head.sha256,
             boot=self._identity.boot,
             first_ns=first_ns,
-            last_ns=max(first_ns, *columns.time_ns[-1:], *times),
-            mono=(before, self._mono_ns),
-            clock=ClockState(src=self.config.time.source, steps=self._steps),
+            last_ns=last_ns,
+            mono=(self._clocks.mono_at(first_ns), self._clocks.mono_at(last_ns)),
+            clock=self._clock_state(),
             config_sha256=self._config_sha256,
             software=f"edge-agent/{__version__}",
             columns=columns,
             events=tuple(events),
             legal_sha256=self._legal_sha256,
+        )
+
+    def _clock_state(self) -> ClockState:
+        is_system = self.config.time.source == "system"
+        state = self._clock.synchronisation()
+        return ClockState(
+            src=self.config.time.reference if is_system else "none",
+            sync=state.is_synchronised,
+            off=state.offset_ns,
+            err=state.error_ns,
+            steps=self._steps,
         )
 
     def _refused(

@@ -23,9 +23,10 @@ from enum import StrEnum
 from edge_agent.clock import NS_PER_S, Clock
 from edge_agent.errors import BadIdentity, EvidenceError, Fork, Gap, Replay, WrongSize, WrongTopic
 from edge_agent.wire import batch as wire_batch
-from edge_agent.wire import cose, messages, topics
+from edge_agent.wire import clock_rules, cose, messages, topics
 from edge_agent.wire.batch import VerifiedBatch
 from edge_agent.wire.chain import ChainHead, extend
+from edge_agent.wire.clock_rules import ClockMark
 from edge_agent.wire.cose import MAX_MESSAGE, MessageType
 from edge_agent.wire.keys import KeyRing, PublicKey
 from edge_agent.wire.messages import Ack
@@ -68,6 +69,7 @@ class Policy:
     hold_bytes: int = 67_108_864
     late_after_s: int | None = 3_600
     future_after_s: int | None = 300
+    clock_drift_ppm: int | None = 500
     key_grace_days: int = 45
 
 
@@ -122,6 +124,7 @@ class _Chain:
     head: ChainHead
     held: _Hold
     hash_at: Callable[[int], bytes | None]
+    clock: ClockMark | None = None
 
 
 class Intake:
@@ -204,22 +207,29 @@ class Intake:
         not_after_ns = self._keys.find(verified.key_id, *source).not_after_ns
         if message.received_ns - not_after_ns > self._policy.key_grace_days * _DAY_NS:
             return self._refuse(message, "late_key", "received too long after the key's end")
-        flags = (*verified.flags, *self._time_flags(verified, message.received_ns))
         chain = self._chain(source)
-        verdict = self._place(chain, replace(verified, flags=flags), message.received_ns)
+        verdict = self._place(chain, verified, message.received_ns)
         if verdict is Verdict.ACCEPTED:
             self._place_held(chain)
         return verdict
 
-    def _time_flags(self, verified: VerifiedBatch, received_ns: int) -> tuple[str, ...]:
-        behind_ns = received_ns - verified.batch.last_ns
-        late, future = self._policy.late_after_s, self._policy.future_after_s
-        flags = []
-        if late is not None and behind_ns > late * NS_PER_S:
+    def _clock_flags(
+        self, chain: _Chain, verified: VerifiedBatch, received_ns: int
+    ) -> tuple[str, ...]:
+        """What receive time and the batch's own clocks say about its times."""
+        batch, policy = verified.batch, self._policy
+        if any(flag.startswith("body_") for flag in verified.flags):
+            return ()
+        behind_ns = received_ns - batch.last_ns
+        flags = [*clock_rules.own_flags(batch, policy.clock_drift_ppm)]
+        if policy.late_after_s is not None and behind_ns > policy.late_after_s * NS_PER_S:
             flags.append("late")
-        if future is not None and -behind_ns > future * NS_PER_S:
+        if policy.future_after_s is not None and -behind_ns > policy.future_after_s * NS_PER_S:
             flags.append("clock_future")
-        return tuple(flags)
+        if policy.clock_drift_ppm is not None and chain.clock is not None:
+            flags += clock_rules.chain_flags(chain.clock, batch, policy.clock_drift_ppm)
+        chain.clock = clock_rules.following(chain.clock, batch)
+        return tuple(dict.fromkeys(flags))
 
     def _place(self, chain: _Chain, verified: VerifiedBatch, received_ns: int) -> Verdict:
         self._open.repeat.add(chain.source)
@@ -237,10 +247,11 @@ class Intake:
             return self._hold(chain, verified, received_ns)
         chain.head = head
         self._fresh_hashes[chain.source, head.seq] = head.sha256
-        self._open.evidence.batches.append((verified, received_ns))
+        flags = (*verified.flags, *self._clock_flags(chain, verified, received_ns))
+        self._open.evidence.batches.append((replace(verified, flags=flags), received_ns))
         self._open.progressed.add(chain.source)
-        if verified.flags:
-            self._alarm("batch_flagged", chain.source, " ".join(verified.flags), seq=head.seq)
+        if flags:
+            self._alarm("batch_flagged", chain.source, " ".join(flags), seq=head.seq)
         return Verdict.ACCEPTED
 
     def _place_held(self, chain: _Chain) -> None:
@@ -299,7 +310,8 @@ class Intake:
                 fresh = self._fresh_hashes.get((source, seq))
                 return fresh or self._ledger.hash_at(*source, seq)
 
-            chain = _Chain(source, self._ledger.head(*source), _Hold(self._policy), hash_at)
+            head = self._ledger.head(*source)
+            chain = _Chain(source, head, _Hold(self._policy), hash_at, self._mark(source, head.seq))
             self._chains[source] = chain
         return chain
 
@@ -309,7 +321,17 @@ class Intake:
         if head.seq <= chain.head.seq:
             return False
         chain.head = head
+        chain.clock = self._mark(chain.source, head.seq)
         return True
+
+    def _mark(self, source: Source, seq: int) -> ClockMark | None:
+        """What the newest batch of the ledger says about the agent's clocks."""
+        for row in self._ledger.batches(*source, seq, seq):
+            try:
+                return clock_rules.mark(wire_batch.verify(row.raw, *source, self._keys).batch)
+            except EvidenceError:  # its key is no longer enrolled: nothing to compare with
+                return None
+        return None
 
     def _knows_config(self, source: Source, verified: VerifiedBatch) -> bool:
         digest = verified.batch.config_sha256

@@ -61,6 +61,7 @@ def open_recorder(config: GatewayConfig, keys: KeyRing, signer: Signer, clock: C
         hold_bytes=config.hold.bytes,
         late_after_s=config.late_after_s,
         future_after_s=config.future_after_s,
+        clock_drift_ppm=config.clock_drift_ppm,
         key_grace_days=config.key_grace_days,
     )
     intake = Intake(ledger, keys, policy, clock)
