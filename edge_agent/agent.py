@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import logging
+import os
 import secrets
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +22,7 @@ from edge_agent.pipeline.pipeline import Reading, decode_readings, encode_readin
 from edge_agent.pipeline.rows import MAX_SPAN_NS
 from edge_agent.pipeline.series import to_plain
 from edge_agent.readings import Columns, Event, Waveform
+from edge_agent.service import ServiceManager, report_alive
 from edge_agent.uplink import Identity, Uplink
 from edge_agent.wire import batch as wire_batch
 from edge_agent.wire import cose, keys
@@ -100,6 +102,8 @@ class Agent:
                 group.create_task(self._work(), name="work")
                 group.create_task(self._tick(), name="tick")
                 group.create_task(self._report_status(), name="status")
+                manager = ServiceManager(os.environ)
+                group.create_task(report_alive(manager, self._clock), name="watchdog")
         finally:
             self._worker.shutdown(wait=True)
             self._outbox.close()

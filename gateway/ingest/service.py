@@ -7,12 +7,14 @@ the messages arrived. When ledger or store fail, nothing of this goes on until t
 
 import asyncio
 import logging
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from edge_agent.clock import NS_PER_S, Clock
 from edge_agent.errors import StoreError
+from edge_agent.service import ServiceManager, report_alive
 from edge_agent.wire.keys import KeyRing, Signer, load_signer
 from gateway.config import GatewayConfig, key_ring
 from gateway.ingest.intake import Intake, Policy, Source
@@ -90,6 +92,8 @@ class _Service:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._link.run(), name="mqtt")
             tasks.create_task(self._work(), name="ingest")
+            manager = ServiceManager(os.environ)
+            tasks.create_task(report_alive(manager, self._clock), name="watchdog")
 
     def _subscribed(self) -> None:
         self._journal.event(logging.INFO, "ready")
