@@ -7,6 +7,7 @@ from typing import Any
 from edge_agent.wire.chain import ChainHead
 from edge_agent.wire.keys import Enrolment, KeyRing, public_key
 from gateway.ledger import schema
+from gateway.ledger.documents import Documents
 from gateway.ledger.entries import LedgerRow, QuarantineCount
 
 _PAGE_ROWS = 256
@@ -21,6 +22,7 @@ class Reader:
 
     def __init__(self, path: Path) -> None:
         self._db = schema.connect(path)
+        self.documents = Documents(self._db)
 
     def close(self) -> None:
         """Close the file."""

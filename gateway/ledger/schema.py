@@ -38,6 +38,10 @@ CREATE TABLE IF NOT EXISTS quarantine_counts (
     site TEXT NOT NULL, agent TEXT NOT NULL, reason TEXT NOT NULL, messages INTEGER NOT NULL,
     bytes INTEGER NOT NULL, not_kept INTEGER NOT NULL, last_ns INTEGER NOT NULL,
     last_sha256 BLOB NOT NULL, PRIMARY KEY (site, agent, reason)) STRICT;
+CREATE TABLE IF NOT EXISTS documents (
+    number INTEGER PRIMARY KEY, kind TEXT NOT NULL, site TEXT NOT NULL, id TEXT NOT NULL,
+    version INTEGER NOT NULL, sha256 BLOB NOT NULL, raw BLOB NOT NULL,
+    received_ns INTEGER NOT NULL, UNIQUE (kind, site, id, version)) STRICT;
 """
 _KEYS = {
     "batches": "site = new.site AND agent = new.agent AND seq = new.seq OR id = new.id",
@@ -45,6 +49,8 @@ _KEYS = {
     "forks": "site = new.site AND agent = new.agent AND seq = new.seq AND sha256 = new.sha256",
     "enrolments": "kid = new.kid AND site = new.site AND agent = new.agent",
     "freezes": "id = new.id",
+    "documents": "kind = new.kind AND site = new.site AND id = new.id AND version = new.version"
+    " OR number = new.number",
 }
 # The insert trigger closes a door: INSERT OR REPLACE deletes without firing delete triggers.
 _TRIGGERS = """

@@ -44,6 +44,8 @@ class Ledger(Reader):
             self._insert_batches(evidence.batches)
             for fork in evidence.forks:
                 self._insert_fork(fork)
+            for draft in evidence.documents:
+                self.documents.add(draft)
             for refusal in evidence.refusals:
                 self._insert_refusal(refusal)
 
