@@ -10,7 +10,9 @@ import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from edge_agent.wire import merkle
 from gateway.ledger import schema
+from gateway.ledger.tree import Tree
 
 _COLUMNS = "number, kind, site, id, version, sha256, raw, received_ns"
 
@@ -43,8 +45,9 @@ class Document:
 class Documents:
     """The table; belongs to one open ledger and is used by its thread."""
 
-    def __init__(self, db: sqlite3.Connection) -> None:
+    def __init__(self, db: sqlite3.Connection, tree: Tree) -> None:
         self._db = db
+        self._tree = tree
 
     def add(self, draft: Draft) -> Document:
         """Add the next version of a document, durable on return (inside an open transaction: with it).
@@ -106,6 +109,7 @@ class Documents:
             " VALUES (?, ?, ?, ?, ?, ?, ?)",
             (draft.kind, draft.site, draft.id, version, sha256, draft.raw, draft.received_ns),
         )
+        self._tree.append(merkle.document_leaf(draft.kind, draft.site, draft.id, version, sha256))
         added = self.newest(draft.kind, draft.site, draft.id)
         assert added is not None  # noqa: S101  just inserted
         return added

@@ -9,6 +9,7 @@ from edge_agent.wire.keys import Enrolment, KeyRing, public_key
 from gateway.ledger import schema
 from gateway.ledger.documents import Documents
 from gateway.ledger.entries import LedgerRow, QuarantineCount
+from gateway.ledger.tree import Tree
 
 _PAGE_ROWS = 256
 _MAX_SPAN_NS = 24 * 3600 * 10**9
@@ -22,7 +23,8 @@ class Reader:
 
     def __init__(self, path: Path) -> None:
         self._db = schema.connect(path)
-        self.documents = Documents(self._db)
+        self.tree = Tree(self._db)
+        self.documents = Documents(self._db, self.tree)
 
     def close(self) -> None:
         """Close the file."""

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from edge_agent.errors import Replay
+from edge_agent.wire import merkle
 from edge_agent.wire.batch import VerifiedBatch
 from edge_agent.wire.chain import ChainHead, extend
 from edge_agent.wire.cose import Verified
@@ -18,6 +19,12 @@ _QUARANTINED_BYTES = 4_096
 _TOPIC_CHARACTERS = 200
 
 
+def config_leaf(site: str, agent: str, digest: bytes, raw: bytes) -> bytes:
+    """Leaf of a configuration message: its id is ``agent/digest``, its version always 1."""
+    sha256 = hashlib.sha256(raw).digest()
+    return merkle.document_leaf("config", site, f"{agent}/{digest.hex()}", 1, sha256)
+
+
 class Ledger(Reader):
     """Evidence of all agents of an installation; one object per thread and process."""
 
@@ -26,6 +33,9 @@ class Ledger(Reader):
     ) -> None:
         super().__init__(path)
         self._limits = (quarantine_messages, quarantine_per_topic)
+        if not self.tree.size():
+            with self._transaction():
+                self._plant()
 
     def append(self, entries: Sequence[tuple[VerifiedBatch, int]]) -> None:
         """Add batches with their receive times, all or none, durable on return.
@@ -97,6 +107,22 @@ class Ledger(Reader):
                 (site, agent, batch.seq, verified.sha256, verified.raw, received_ns,
                  batch.first_ns, batch.last_ns, batch.config_sha256, " ".join(verified.flags)),
             )  # fmt: skip
+            self.tree.append(merkle.batch_leaf(site, agent, batch.seq, verified.sha256))
+
+    def _plant(self) -> None:
+        """Give a ledger from before there was a tree its leaves, in order of arrival."""
+        for digest, site, agent, raw in self._all(
+            "SELECT digest, site, agent, raw FROM configs ORDER BY rowid", ()
+        ):
+            self.tree.append(config_leaf(site, agent, digest, raw))
+        for site, agent, seq, sha256 in self._all(
+            "SELECT site, agent, seq, sha256 FROM batches ORDER BY id", ()
+        ):
+            self.tree.append(merkle.batch_leaf(site, agent, seq, sha256))
+        for one in self.documents.all():
+            self.tree.append(
+                merkle.document_leaf(one.kind, one.site, one.id, one.version, one.sha256)
+            )
 
     def _insert_config(self, site: str, agent: str, config: Verified, received_ns: int) -> None:
         digest = hashlib.sha256(config.payload).digest()
@@ -105,6 +131,7 @@ class Ledger(Reader):
                 "INSERT INTO configs VALUES (?, ?, ?, ?, ?)",
                 (digest, site, agent, config.raw, received_ns),
             )
+            self.tree.append(config_leaf(site, agent, digest, config.raw))
 
     def _insert_fork(self, fork: ForkedBatch) -> None:
         batch = fork.batch.batch
