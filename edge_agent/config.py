@@ -27,10 +27,12 @@ class _Strict(BaseModel):
 
 
 class Keys(_Strict):
-    """Key files: the agent's signing key and the gateways' public keys it trusts."""
+    """Key files: the agent's signing key, the gateways' and the log's public keys it trusts."""
 
     signing: Path
     gateway: tuple[Path, ...] = Field(min_length=1)
+    log: Path | None = None
+    log_origin: str = "carbon-log/local"
 
 
 class Tls(_Strict):
@@ -69,6 +71,7 @@ class Outbox(_Strict):
     """Limits of the durable outbox."""
 
     max_mb: int = Field(default=4_096, ge=1)
+    retain_mb: int = Field(default=512, ge=0)
     max_rows: int = Field(default=1_500, ge=10, le=10_000)
 
 

@@ -72,9 +72,10 @@ class Section(BaseModel):
 
 
 class KeyFiles(Section):
-    """The gateway's private keys."""
+    """The gateway's private keys; the log's is made in ``state_dir`` when none is named."""
 
     ack: FilePath
+    log: FilePath | None = None
 
 
 class Tls(Section):
@@ -129,6 +130,23 @@ class LedgerSettings(Section):
     group_batches: int = Field(default=64, ge=1, le=4_096)
 
 
+class WitnessSettings(Section):
+    """A witness of the log: its name, its public key, and where it listens."""
+
+    name: str = Field(min_length=1, max_length=200)
+    public_key: FilePath
+    url: str = Field(pattern=r"^https?://")
+
+
+class LogSettings(Section):
+    """The log over everything signed: its name, how often it is stated, who witnesses it."""
+
+    installation: Name = "local"
+    checkpoint_s: int = Field(default=3_600, ge=1, le=86_400)
+    witnesses: list[WitnessSettings] = Field(default_factory=list)
+    witness_timeout_s: float = Field(default=10, gt=0, le=120)
+
+
 class SqliteSettings(Section):
     """The built-in store: one file, no server."""
 
@@ -181,6 +199,7 @@ class GatewayConfig(Section):
     mqtt: Mqtt
     agents: list[Agent] = Field(min_length=1)
     ledger: LedgerSettings = LedgerSettings()
+    log: LogSettings = LogSettings()
     store: StoreSettings = SqliteSettings(kind="sqlite")
     hold: Hold = Hold()
     quarantine: Quarantine = Quarantine()
@@ -188,6 +207,11 @@ class GatewayConfig(Section):
     future_after_s: int | None = Field(default=300, ge=1)
     clock_drift_ppm: int | None = Field(default=500, ge=1)
     key_grace_days: int = Field(default=45, ge=0)
+
+    @property
+    def log_key_path(self) -> Path:
+        """The log's private key."""
+        return self.keys.log or self.state_dir / "log.pem"
 
     @property
     def ledger_path(self) -> Path:

@@ -63,7 +63,8 @@ class Batch:
 
     Times are ns since 1970 UTC; ``mono`` is the boot-time clock [ns] at ``first_ns`` and
     ``last_ns``; ``config_sha256`` names the effective configuration; ``legal_sha256`` the
-    legally relevant file set of the software.
+    legally relevant file set of the software; ``log`` is the newest head (size, root) of the
+    gateway's log that this agent has verified.
     """
 
     site: str
@@ -80,6 +81,7 @@ class Batch:
     columns: Columns
     events: Sequence[Event] = field(default_factory=tuple)
     legal_sha256: bytes | None = None
+    log: tuple[int, bytes] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +144,8 @@ def payload(batch: Batch) -> bytes:
     if batch.legal_sha256 is not None:
         fields["lrs"] = batch.legal_sha256
         fields["log"] = None
+    if batch.log is not None:
+        fields["log"] = list(batch.log)
     return cbor.encode(fields)
 
 
@@ -253,6 +257,7 @@ def _with_body(batch: Batch, fields: dict[str, Any]) -> tuple[Batch, tuple[str, 
         columns=Columns(tuple(fields["series"]), fields["s"], times, fields["x"], fields["q"]),
         events=tuple(fields["events"]),
         legal_sha256=fields.get("lrs"),
+        log=None if fields.get("log") is None else (fields["log"][0], fields["log"][1]),
     )
     return whole, ()
 
@@ -262,7 +267,7 @@ def _check_schema(fields: dict[str, Any]) -> str:
     known = _BODY_KEYS | _OPTIONAL_KEYS | _CHAIN_RULES.keys()
     if not keys >= _BODY_KEYS or not keys <= known:
         return "body_schema"
-    if fields.get("log") is not None or not _opt_bytes(fields.get("lrs")):
+    if not _opt_log(fields.get("log")) or not _opt_bytes(fields.get("lrs")):
         return "body_schema"
     mono, clock = fields["mono"], fields["clock"]
     good = (
@@ -276,6 +281,17 @@ def _check_schema(fields: dict[str, Any]) -> str:
         and _check_events(fields["events"])
     )
     return "" if good else "body_schema"
+
+
+def _opt_log(value: Any) -> bool:
+    return value is None or (
+        type(value) is list
+        and len(value) == 2
+        and type(value[0]) is int
+        and 0 < value[0] < _INT64
+        and type(value[1]) is bytes
+        and len(value[1]) == 32
+    )
 
 
 def _opt_bytes(value: Any) -> bool:

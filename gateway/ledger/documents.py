@@ -58,14 +58,8 @@ class Documents:
         with schema.stored():
             if self._db.in_transaction:
                 return self._insert(draft)
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                added = self._insert(draft)
-                self._db.execute("COMMIT")
-            finally:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-            return added
+            with schema.transaction(self._db):
+                return self._insert(draft)
 
     def all(self, *kinds: str, site: str | None = None, after: int = 0) -> Iterator[Document]:
         """Documents in order of arrival.

@@ -88,6 +88,19 @@ def stored() -> Iterator[None]:
         raise StoreError(message) from error
 
 
+@contextmanager
+def transaction(db: sqlite3.Connection) -> Iterator[None]:
+    """All or nothing, durable on leaving; the database's errors as ``StoreError``."""
+    with stored():
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            db.execute("COMMIT")
+        finally:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+
+
 def connect(path: Path) -> sqlite3.Connection:
     """Open the ledger, making file, tables and triggers as needed.
 

@@ -1,8 +1,7 @@
 """The writing side of the ledger."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 from edge_agent.errors import Replay
@@ -34,7 +33,7 @@ class Ledger(Reader):
         super().__init__(path)
         self._limits = (quarantine_messages, quarantine_per_topic)
         if not self.tree.size():
-            with self._transaction():
+            with schema.transaction(self._db):
                 self._plant()
 
     def append(self, entries: Sequence[tuple[VerifiedBatch, int]]) -> None:
@@ -48,7 +47,7 @@ class Ledger(Reader):
 
     def write(self, evidence: Evidence) -> None:
         """Add evidence of every kind in one transaction; a fork also freezes its agent."""
-        with self._transaction():
+        with schema.transaction(self._db):
             for site, agent, config, received_ns in evidence.configs:
                 self._insert_config(site, agent, config, received_ns)
             self._insert_batches(evidence.batches)
@@ -69,7 +68,7 @@ class Ledger(Reader):
 
     def enrol(self, enrolments: Sequence[Enrolment]) -> None:
         """Remember public keys, so that the ledger can be verified when the file forgot them."""
-        with self._transaction():
+        with schema.transaction(self._db):
             for one in enrolments:
                 key = (one.public.kid, one.site, one.agent)
                 if not self._exists("enrolments", "kid = ? AND site = ? AND agent = ?", key):
@@ -79,12 +78,12 @@ class Ledger(Reader):
 
     def freeze(self, site: str, agent: str, at_ns: int, reason: str) -> None:
         """Accept nothing new of this agent until an operator releases it."""
-        with self._transaction():
+        with schema.transaction(self._db):
             self._insert_freeze(site, agent, at_ns, reason, frozen=True)
 
     def release(self, site: str, agent: str, at_ns: int, reason: str) -> None:
         """An operator's decision that the agent may go on; stays on record."""
-        with self._transaction():
+        with schema.transaction(self._db):
             self._insert_freeze(site, agent, at_ns, reason, frozen=False)
 
     def _insert_batches(self, entries: Sequence[tuple[VerifiedBatch, int]]) -> None:
@@ -177,17 +176,6 @@ class Ledger(Reader):
         (kept,) = self._one("SELECT coalesce(max(id), 0) FROM quarantine", ())
         (here,) = self._one("SELECT count(*) FROM quarantine WHERE topic = ?", (topic,))
         return bool(kept < total and here < of_topic)
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        with schema.stored():
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-                self._db.execute("COMMIT")
-            finally:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
 
     def _exists(self, table: str, condition: str, values: Sequence[object]) -> bool:
         query = f"SELECT 1 FROM {table} WHERE {condition}"  # noqa: S608  both are constants here

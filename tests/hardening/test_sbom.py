@@ -40,7 +40,9 @@ def test_nothing_of_the_workshop_is_listed(components):
 def test_versions_and_hashes_are_the_locks(components):
     lock = (ROOT / "requirements.lock").read_text()
     for name, item in components.items():
-        assert re.search(rf"^{re.escape(name)}=={re.escape(item['version'])}\b", lock, re.MULTILINE), name
+        assert re.search(
+            rf"^{re.escape(name)}=={re.escape(item['version'])}\b", lock, re.MULTILINE
+        ), name
         hashes = [
             entry["content"]
             for reference in item["externalReferences"]
