@@ -15,7 +15,7 @@ from typing import Any
 from edge_agent.clock import Clock, SystemClock
 from edge_agent.errors import CarbonError, ConfigError, KeyFileError, StoreError
 from edge_agent.wire import keys
-from gateway import audit, desk
+from gateway import audit, desk, log_desk
 from gateway.config import GatewayConfig, key_ring, load
 from gateway.ingest.service import serve
 from gateway.ledger import Ledger
@@ -228,6 +228,15 @@ VERBS: tuple[Verb, ...] = (
     Verb("audit", "compare store and ledger", compare, (_config_argument, _site_option)),
     Verb("rebuild", "make the store again", rebuild, (_config_argument, _site_option)),
     Verb("release", "let a frozen agent go on", release, (_config_argument, _release_arguments)),
+    Verb("checkpoint", "state the log now", log_desk.checkpoint, (_config_argument,)),
+    Verb("log", "show the log", log_desk.show, (_config_argument, log_desk.add_last)),
+    Verb(
+        "log-export",
+        "write the log as static files",
+        log_desk.export,
+        (_config_argument, log_desk.add_out),
+    ),
+    Verb("witness", "run a witness of logs", log_desk.witness, (log_desk.add_config,)),
     Verb("report", "write a month's report and bundle", desk.report, (desk.add_report_arguments,)),
     Verb("verify", "check a bundle offline", desk.verify, (desk.add_verify_arguments,)),
     Verb("calc", "evaluate case files", desk.calc, (desk.add_calc_arguments,)),

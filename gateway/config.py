@@ -8,7 +8,7 @@ import difflib
 from collections.abc import Hashable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import yaml
 from pydantic import (
@@ -46,6 +46,7 @@ def _instant(value: object) -> object:
     raise PydanticCustomError(kind, text)
 
 
+_File = TypeVar("_File", bound=BaseModel)
 FilePath = Annotated[Path, BeforeValidator(_absolute)]
 Instant = Annotated[datetime, BeforeValidator(_instant)]
 
@@ -227,14 +228,19 @@ class GatewayConfig(Section):
 
 
 def load(path: Path) -> GatewayConfig:
-    """Read and check a configuration file.
+    """Read and check the gateway's configuration file.
 
     Raises:
         ConfigError: unreadable, not YAML, or a value is wrong; names the first such place.
     """
+    return load_as(path, GatewayConfig)
+
+
+def load_as(path: Path, model: type[_File]) -> _File:
+    """Read and check a file of another kind in the same manner."""
     document, node = _parse(path)
     try:
-        return GatewayConfig.model_validate(document, context={"folder": path.absolute().parent})
+        return model.model_validate(document, context={"folder": path.absolute().parent})
     except ValidationError as error:
         found = [_explain(path, node, details) for details in error.errors()]
         raise min(found, key=lambda item: item.line) from None
