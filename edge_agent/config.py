@@ -12,10 +12,12 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from edge_agent import documents, factor_sets
+from edge_agent import control_plan, documents, factor_sets
 from edge_agent.calc.factors import FactorSet
+from edge_agent.control_plan import ControlPlan
 from edge_agent.documents import Document
 from edge_agent.drivers import AnyDeviceConfig
+from edge_agent.plants import Carbonate, Kiln, SteelWorks
 from edge_agent.wire import cbor
 
 NAME = r"^[a-z0-9][a-z0-9_-]{0,31}$"
@@ -130,13 +132,18 @@ class Potline(_Strict):
 
 
 class Meter(_Strict):
-    """A totaliser tag and what it counts."""
+    """A totaliser or rate tag and what it counts.
+
+    A tag whose unit is a rate (``t/h``, ``kW``) is integrated by hours; two good samples further
+    apart than ``max_gap_s`` leave missing time between them.
+    """
 
     id: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")
     tag: str
-    role: Literal["electricity", "fuel", "metal"]
+    role: Literal["electricity", "fuel", "metal", "material", "heat"]
     fuel: str | None = None
     potline: str | None = None
+    max_gap_s: float = Field(default=300.0, gt=0, le=3_600)
     instrument: str = ""
     accuracy_class: str = ""
     calibrated_until: str = ""
@@ -162,7 +169,12 @@ class AgentConfig(_Strict):
     outbox: Outbox = Outbox()
     factor_set: str
     devices: tuple[AnyDeviceConfig, ...] = Field(min_length=1)
+    sector: Literal["aluminium", "cement", "steel"] = "aluminium"
+    control_plan: ControlPlan | None = None
     potlines: tuple[Potline, ...] = ()
+    carbonates: tuple[Carbonate, ...] = ()
+    kilns: tuple[Kiln, ...] = ()
+    steel: SteelWorks | None = None
     meters: tuple[Meter, ...] = ()
 
     @field_validator("timezone")
@@ -190,6 +202,7 @@ def load(path: Path) -> AgentConfig:
         raise document.error((), "must be a map of keys")
     expanded = _expand_repeats(document)
     _resolve_paths(expanded.value, path.resolve().parent)
+    _read_plan(expanded.value, path.resolve().parent)
     config = documents.validate(expanded, AgentConfig)
     _check_references(config, document)
     return config
@@ -248,13 +261,21 @@ def _resolve_paths(value: dict[str, Any], folder: Path) -> None:
             part.update({name: absolute(part[name]) for name in names if name in part})
 
 
+def _read_plan(value: dict[str, Any], folder: Path) -> None:
+    """Put the control plan's content in the place of its file's name."""
+    name = value.get("control_plan")
+    if isinstance(name, str):
+        value["control_plan"] = control_plan.to_plain(control_plan.read(folder / name))
+
+
 def _check_references(config: AgentConfig, document: Document) -> None:
     """Every tag that is referred to exists once; devices and lines have different ids."""
     ids = [device.id for device in config.devices] + [line.id for line in config.potlines]
-    ids += [meter.id for meter in config.meters]
+    ids += [meter.id for meter in config.meters] + [kiln.id for kiln in config.kilns]
     for name in ids:
         if ids.count(name) > 1:
             raise document.error((), f"the id {name!r} stands for two things")
+    _check_sector(config, document)
     tags = _tag_ids(config, document)
     for place, line in enumerate(config.potlines):
         _check_potline(line, tags, document, ("potlines", place))
@@ -265,6 +286,23 @@ def _check_references(config: AgentConfig, document: Document) -> None:
             raise document.error((*key, "tag"), f"no device has a tag {meter.tag!r}")
         if meter.potline is not None and meter.potline not in lines:
             raise document.error((*key, "potline"), f"no potline {meter.potline!r}")
+
+
+def _check_sector(config: AgentConfig, document: Document) -> None:
+    """Lines, kilns and units stand in the files of their own sector only."""
+    for key, sector, there in (
+        ("potlines", "aluminium", config.potlines),
+        ("carbonates", "aluminium", config.carbonates),
+        ("kilns", "cement", config.kilns),
+        ("steel", "steel", config.steel),
+    ):
+        if there and config.sector != sector:
+            right = f"sector: {sector} is right"
+            raise document.error((key,), f"the sector is {config.sector!r}", right)
+    plan = config.control_plan
+    if plan is not None and plan.sector != config.sector:
+        message = f"is a plan for {plan.sector!r}; the sector is {config.sector!r}"
+        raise document.error(("control_plan",), message)
 
 
 def _tag_ids(config: AgentConfig, document: Document) -> set[str]:
