@@ -23,6 +23,7 @@ from gateway import month as month_
 from gateway.bundle import Bundle, BundleError
 from gateway.evidence import BatchRange, BatchReader, Configuration, merge, open_config, replay
 from gateway.reports import render
+from gateway.reports.basis import basis
 
 
 @dataclass(slots=True)
@@ -73,9 +74,7 @@ def _steps(path: Path, trust: Mapping[bytes, None] | None, tell: Callable[[str],
     reader = BatchReader()
     ranges = _replay(bundle, record["site"], keys, reader, tell)
     configuration = _configuration(bundle, keys, ranges, tell)
-    month = month_.compute(
-        configuration.plain, configuration.factors, record["month"], reader, reader.events
-    )
+    month = month_.compute(basis(configuration), record["month"], reader, reader.events)
     tell(f"7 recomputed    {len(month.values)} values, {len(month.effects)} anode effects")
     plain = render.to_plain(month, configuration, ranges)
     _compare(plain, bundle, record)

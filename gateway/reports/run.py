@@ -28,6 +28,7 @@ from gateway.evidence import (
 from gateway.ledger.reader import Reader as LedgerReader
 from gateway.month import LOOKBACK_NS, Month, Points
 from gateway.reports import render
+from gateway.reports.basis import basis
 
 
 class ReportStopped(CarbonError):
@@ -140,9 +141,7 @@ def prove(ledger: LedgerReader, site: str, month_name: str, files: dict[str, byt
         message = f"there is no batch of {site} in {month_name}"
         raise EvidenceGap(message)
     configuration = merge([_configs(ledger, site, item, ring, files) for item in ranges])
-    computed = month.compute(
-        configuration.plain, configuration.factors, month_name, reader, reader.events
-    )
+    computed = month.compute(basis(configuration), month_name, reader, reader.events)
     return Proof(computed, configuration, ranges)
 
 
@@ -194,11 +193,7 @@ def _from_store(store: MonthStore, site: str, proof: Proof) -> Any:
     events = list(store.read_events(site, start_ns - LOOKBACK_NS, end_ns + LOOKBACK_NS))
     configuration = proof.configuration
     computed = month.compute(
-        configuration.plain,
-        configuration.factors,
-        proof.month.month,
-        StoreReader(store, site),
-        events,
+        basis(configuration), proof.month.month, StoreReader(store, site), events
     )
     return render.to_plain(computed, configuration, proof.ranges)
 
