@@ -121,6 +121,13 @@ class Agent(Section):
     not_after: Instant | None = None
 
 
+class Person(Section):
+    """Somebody who may sign lab values: the name that stands as author, and the key."""
+
+    name: str = Field(min_length=2, max_length=64)
+    public_key: FilePath
+
+
 class LedgerSettings(Section):
     """Where evidence is kept, and how much is committed at once."""
 
@@ -180,6 +187,7 @@ class GatewayConfig(Section):
     keys: KeyFiles
     mqtt: Mqtt
     agents: list[Agent] = Field(min_length=1)
+    persons: list[Person] = []
     ledger: LedgerSettings = LedgerSettings()
     store: StoreSettings = SqliteSettings(kind="sqlite")
     hold: Hold = Hold()

@@ -25,11 +25,21 @@ class EvidenceGap(CarbonError):
     """Evidence that the month needs is missing or contradicts itself."""
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A batch that carries rows of a series."""
+
+    agent: str
+    seq: int
+    sha256: bytes
+
+
 @dataclass(slots=True)
 class _Column:
     times: list[int] = field(default_factory=list)
     values: list[int | float] = field(default_factory=list)
     ordered: bool = True
+    batches: list[Place] = field(default_factory=list)
 
 
 class BatchReader:
@@ -44,6 +54,9 @@ class BatchReader:
         """Take up a batch's rows and events."""
         columns = verified.batch.columns
         slots = [self._columns.setdefault(name, _Column()) for name in columns.series]
+        place = Place(verified.batch.agent, verified.batch.seq, verified.sha256)
+        for column in slots:
+            column.batches.append(place)
         for index, time_ns, value, quality in zip(
             columns.index, columns.time_ns, columns.value, columns.quality, strict=True
         ):
@@ -57,6 +70,11 @@ class BatchReader:
         self.events.extend(verified.batch.events)
         for flag in verified.flags:
             self.flags[flag] = self.flags.get(flag, 0) + 1
+
+    def batches(self, series: str) -> Sequence[Place]:
+        """The batches that carry a series, in the order in which they were read."""
+        column = self._columns.get(series)
+        return column.batches if column else ()
 
     def points(self, series: str, start_ns: int, end_ns: int) -> Points:
         """Rows of a series in [start, end), by time.

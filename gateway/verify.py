@@ -19,6 +19,7 @@ from edge_agent.errors import CarbonError, EvidenceError
 from edge_agent.wire import cbor
 from edge_agent.wire.keys import Enrolment, KeyRing, PublicKey
 from gateway import bundle as bundle_
+from gateway import lab
 from gateway import month as month_
 from gateway.bundle import Bundle, BundleError
 from gateway.evidence import BatchRange, BatchReader, Configuration, merge, open_config, replay
@@ -69,12 +70,18 @@ def _steps(path: Path, trust: Mapping[bytes, None] | None, tell: Callable[[str],
     gateway = bundle_.check_manifest(bundle, {})
     tell(f"1 manifest      {len(bundle.files) - 1} files as signed by the gateway")
     keys = bundle_.agent_keys(bundle)
-    _check_trust(gateway, keys, trust, tell)
+    persons = bundle_.person_keys(bundle)
+    _check_trust(gateway, {**keys, **{f"person {n}": k for n, k in persons.items()}}, trust, tell)
     record = cbor.decode(bundle.files["month.cbor"])
     reader = BatchReader()
     ranges = _replay(bundle, record["site"], keys, reader, tell)
     configuration = _configuration(bundle, keys, ranges, tell)
-    month = month_.compute(basis(configuration), record["month"], reader, reader.events)
+    papers = lab.check(record["site"], bundle_.lab_documents(bundle), persons)
+    tell(
+        f"6 lab           {len(papers.documents)} documents, {len(papers.entries)} entries in force"
+    )
+    given = basis(configuration, papers.entries)
+    month = month_.compute(given, record["month"], reader, reader.events)
     tell(f"7 recomputed    {len(month.values)} values, {len(month.effects)} anode effects")
     plain = render.to_plain(month, configuration, ranges)
     _compare(plain, bundle, record)

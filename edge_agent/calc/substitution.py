@@ -107,7 +107,9 @@ def fill(
         given: what they may use.
         caution: which side the cautious bound takes.
     """
-    valid = [(hour.start_ns, hour.amount) for hour in hours if hour.valid and hour.amount is not None]
+    valid = [
+        (hour.start_ns, hour.amount) for hour in hours if hour.valid and hour.amount is not None
+    ]
     known = _Known([start for start, _ in valid], [amount for _, amount in valid])
     done: list[Substituted] = []
     left: list[Hour] = []
@@ -173,7 +175,11 @@ def _hourly(
     match method:
         case Method.REDUNDANT_METER:
             return next(
-                ((by[hour.start_ns], name) for name, by in given.redundant.items() if hour.start_ns in by),
+                (
+                    (by[hour.start_ns], name)
+                    for name, by in given.redundant.items()
+                    if hour.start_ns in by
+                ),
                 None,
             )
         case Method.TOTALISER_DIFFERENCE:

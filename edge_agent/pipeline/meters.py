@@ -9,9 +9,9 @@ from edge_agent.calc.combustion import co2_by_heating_value
 from edge_agent.calc.factors import FactorSet
 from edge_agent.calc.integration import TotaliserRule, step
 from edge_agent.calc.quality import in_range
+from edge_agent.calc.rate import RateIntegrator
 from edge_agent.calc.rounding import exact
 from edge_agent.calc.windows import MINUTE_NS
-from edge_agent.calc.rate import RateIntegrator
 from edge_agent.config import Meter
 from edge_agent.pipeline.buffers import CountBuffer, SignalBuffer, Times, Values
 from edge_agent.pipeline.rows import Sink, Span, minute_means

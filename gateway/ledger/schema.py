@@ -38,6 +38,10 @@ CREATE TABLE IF NOT EXISTS quarantine_counts (
     site TEXT NOT NULL, agent TEXT NOT NULL, reason TEXT NOT NULL, messages INTEGER NOT NULL,
     bytes INTEGER NOT NULL, not_kept INTEGER NOT NULL, last_ns INTEGER NOT NULL,
     last_sha256 BLOB NOT NULL, PRIMARY KEY (site, agent, reason)) STRICT;
+CREATE TABLE IF NOT EXISTS lab_documents (
+    id INTEGER PRIMARY KEY, site TEXT NOT NULL, name TEXT NOT NULL, version INTEGER NOT NULL,
+    sha256 BLOB NOT NULL, raw BLOB NOT NULL, spki BLOB NOT NULL, received_ns INTEGER NOT NULL,
+    UNIQUE (site, name, version)) STRICT;
 """
 _KEYS = {
     "batches": "site = new.site AND agent = new.agent AND seq = new.seq OR id = new.id",
@@ -45,6 +49,7 @@ _KEYS = {
     "forks": "site = new.site AND agent = new.agent AND seq = new.seq AND sha256 = new.sha256",
     "enrolments": "kid = new.kid AND site = new.site AND agent = new.agent",
     "freezes": "id = new.id",
+    "lab_documents": "site = new.site AND name = new.name AND version = new.version OR id = new.id",
 }
 # The insert trigger closes a door: INSERT OR REPLACE deletes without firing delete triggers.
 _TRIGGERS = """

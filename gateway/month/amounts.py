@@ -63,12 +63,14 @@ def amount(
 
 
 def _own_line(meters: Sequence[str]) -> Line | None:
-    return {"sources": [{"kind": "meter", "refs": list(meters)}], "substitution": []} if meters else None
+    return (
+        {"sources": [{"kind": "meter", "refs": list(meters)}], "substitution": []}
+        if meters
+        else None
+    )
 
 
-def _first(
-    work: Work, line: Line, name: tuple[str, str], unit: str
-) -> tuple[Found, list[Found]]:
+def _first(work: Work, line: Line, name: tuple[str, str], unit: str) -> tuple[Found, list[Found]]:
     """The first source that has something, and the ones behind it that have too."""
     found = [
         item
@@ -158,7 +160,10 @@ def _fill(found: Found, others: Sequence[Found], line: Line, parameter: Paramete
         return None
     hours = _added([item.hours for item in found.meters])
     counters = [
-        item for other in others for item in other.meters if len(other.meters) == 1 and item.cumulative[0]
+        item
+        for other in others
+        for item in other.meters
+        if len(other.meters) == 1 and item.cumulative[0]
     ]
     given = Alternatives(
         redundant={other.source: _whole(other) for other in others if other.meters},
@@ -194,9 +199,7 @@ def _whole(other: Found) -> dict[int, float]:
     return {hour.start_ns: hour.amount for hour in hours if hour.valid and hour.amount is not None}
 
 
-def _add(
-    work: Work, name: tuple[str, str, str], found: Found, filled: Filled | None
-) -> MonthValue:
+def _add(work: Work, name: tuple[str, str, str], found: Found, filled: Filled | None) -> MonthValue:
     parameter_id, scope, unit = name
     substituted = filled.substituted if filled else ()
     value, uncertain, method = found.amount, found.uncertain, MEASURED
@@ -209,7 +212,7 @@ def _add(
         method = ESTIMATED if found.completeness == 0 else MEASURED
     if filled and filled.left and work.line(parameter_id, scope):
         missing_h = math.fsum(hour.missing_s for hour in filled.left) / 3600
-        work.result.reservations.append(
+        work.reserve(
             f"{parameter_id} of {scope}: {missing_h:.2f} h are missing and no rule of the control "
             "plan fills them 缺失且无替代规则"
         )

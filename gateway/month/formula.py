@@ -1,5 +1,4 @@
-"""Formulas as data, so that one thing computes, recomputes from rounded inputs, explains a
-value and propagates its uncertainty.
+"""Formulas as data: one thing computes, recomputes, explains and propagates uncertainty.
 
 Sensitivities are central differences of the very function that gave the value (JCGM 100
 5.1.3, note 2), combined by ``edge_agent.calc.uncertainty``, so that an input that enters twice
@@ -116,6 +115,15 @@ def sum_of(terms: Sequence[Term], clause: str = "", letter: str = "E") -> Formul
     return Formula(text, clause, _fsum)
 
 
+def quotient(over: str, under: str, clause: str = "") -> Formula:
+    """One symbol over another; not defined where the lower one is zero."""
+
+    def apply(**values: float) -> float | None:
+        return values[over] / values[under] if values[under] else None
+
+    return Formula(f"{over} / {under}", clause, apply)
+
+
 def symbols(terms: Sequence[Term], letter: str = "E") -> list[str]:
     """E1, E2 ... for any number of terms."""
     return [f"{letter}{number}" for number in range(1, len(terms) + 1)]
@@ -139,7 +147,9 @@ def recompute(formula: Formula, terms: Mapping[str, Term]) -> float | None:
 def _apply(formula: Formula, values: Mapping[str, Number | None]) -> float | None:
     if any(value is None for value in values.values()):
         return None
-    return formula.apply(**{key: float(value) for key, value in values.items() if value is not None})
+    return formula.apply(
+        **{key: float(value) for key, value in values.items() if value is not None}
+    )
 
 
 def propagate(formula: Formula, terms: Mapping[str, Term], value: float) -> Uncertain:
@@ -159,9 +169,7 @@ def _slope(formula: Formula, numbers: Mapping[str, float], symbol: str) -> float
     """Partial derivative by a central difference; one-sided where the domain ends."""
     at = numbers[symbol]
     step = abs(at) * _STEP or _STEP
-    above, below = (
-        _try(formula, {**numbers, symbol: at + side * step}) for side in (1.0, -1.0)
-    )
+    above, below = (_try(formula, {**numbers, symbol: at + side * step}) for side in (1.0, -1.0))
     here = _try(formula, numbers)
     if above is not None and below is not None:
         return (above - below) / (2 * step)

@@ -21,7 +21,7 @@ class Fuel:
         scope: what its values belong to.
         name: as the factor sets call it.
         unit: ``t`` or ``10^4Nm3``.
-        oxidation: factor id of the oxidised fraction; empty where the rule applies none.
+        oxidation: factor id of the oxidised fraction.
         by_content: whether measured carbon content is the planned route.
         signed: why the net amount may be negative; empty where it may not.
         meters: the meters of the fuel, where the plan has no line for it.
@@ -36,14 +36,14 @@ class Fuel:
     meters: Sequence[str] = ()
 
 
-def _by_heat(signed: str, FC: float, NCV: float, CC: float, OF: float) -> float:  # noqa: N803
+def _by_heat(signed: str, FC: float, NCV: float, CC: float, OF: float) -> float:
     use = FuelUse(
         "fuel", FC, OF / 100, ncv_gj=NCV, carbon_t_per_gj=CC, unit=combustion.NM3_10K, reason=signed
     )
     return combustion.burn(use).co2_t
 
 
-def _by_content(signed: str, FC: float, C: float, OF: float) -> float:  # noqa: N803
+def _by_content(signed: str, FC: float, C: float, OF: float) -> float:
     use = FuelUse("fuel", FC, OF / 100, carbon_t_per_unit=C, unit=combustion.NM3_10K, reason=signed)
     return combustion.burn(use).co2_t
 
@@ -53,7 +53,7 @@ def by_heat(signed: str = "") -> Formula:
     return Formula(
         "FC × NCV × CC × OF/100 × 44/12",
         _CLAUSE,
-        lambda FC, NCV, CC, OF: _by_heat(signed, FC, NCV, CC, OF),  # noqa: N803
+        lambda FC, NCV, CC, OF: _by_heat(signed, FC, NCV, CC, OF),
     )
 
 
@@ -62,7 +62,7 @@ def by_content(signed: str = "") -> Formula:
     return Formula(
         "FC × C × OF/100 × 44/12",
         _CLAUSE,
-        lambda FC, C, OF: _by_content(signed, FC, C, OF),  # noqa: N803
+        lambda FC, C, OF: _by_content(signed, FC, C, OF),
     )
 
 
@@ -80,13 +80,14 @@ def co2(work: Work, fuel: Fuel) -> MonthValue:
     return work.compute("fuel_co2_t", scope, by_heat(fuel.signed), terms)
 
 
+def oxidation_of(work: Work, fuel: str, equipment: str) -> str:
+    """Factor id of a fuel's oxidation: by equipment for solids where the set says so."""
+    by_fuel, by_equipment = f"fuel.{fuel}.oxidation", f"oxidation.solid.{equipment}"
+    if by_fuel in work.factors or by_equipment not in work.factors:
+        return by_fuel
+    return by_equipment
+
+
 def _oxidation(work: Work, fuel: Fuel) -> MonthValue:
-    if fuel.oxidation:
-        factor = work.factor(fuel.oxidation)
-        return work.add_factor("fuel_oxidation", fuel.scope, factor, scale=100, unit="%")
-    return work.add(
-        "fuel_oxidation",
-        fuel.scope,
-        100,
-        source="option oxidation_in_steel = none: no oxidation factor is applied",
-    )
+    factor = work.factor(fuel.oxidation)
+    return work.add_factor("fuel_oxidation", fuel.scope, factor, scale=100, unit="%")

@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 from edge_agent.calc import pfc
 from edge_agent.errors import CalculationError
-from gateway.month.formula import Formula
+from gateway.month.formula import Formula, Term
 from gateway.month.model import MonthValue, Work
 from gateway.plan import ESTIMATED
 
@@ -13,20 +13,20 @@ SLOPE, OVERVOLTAGE, DEFAULT_EF = "slope", "overvoltage", "default_ef"
 _CLAUSE = "IPCC 2006 vol. 3 ch. 4 (Tier 2); CETS-AG-04.01-V01-2024; GB/T 32151.4-2015"
 
 
-def _co2e(P: float, F: float, G: float, GWP_F: float, GWP_G: float) -> float:  # noqa: N803
+def _co2e(P: float, F: float, G: float, GWP_F: float, GWP_G: float) -> float:
     return P * (F * GWP_F + G * GWP_G) / 1_000
 
 
-BY_SLOPE = Formula("S × AEM", _CLAUSE, lambda S, AEM: S * AEM)  # noqa: N803
+BY_SLOPE = Formula("S × AEM", _CLAUSE, lambda S, AEM: S * AEM)
 BY_OVERVOLTAGE = Formula(
     "OVC × AEO / CE",
     _CLAUSE,
-    lambda OVC, AEO, CE: pfc.by_overvoltage(AEO, CE, 1.0, OVC, 0.0).ef_cf4_kg_per_t,  # noqa: N803
+    lambda OVC, AEO, CE: pfc.by_overvoltage(AEO, CE, 1.0, OVC, 0.0).ef_cf4_kg_per_t,
 )
-RATIO = Formula("R × EF_CF4", _CLAUSE, lambda R, EF_CF4: R * EF_CF4)  # noqa: N803
-MASS = Formula("EF × P / 1000", _CLAUSE, lambda EF, P: EF * P / 1_000)  # noqa: N803
+RATIO = Formula("R × EF_CF4", _CLAUSE, lambda R, EF_CF4: R * EF_CF4)
+MASS = Formula("EF × P / 1000", _CLAUSE, lambda EF, P: EF * P / 1_000)
 CO2E = Formula("P × (F × GWP_F + G × GWP_G) / 1000", _CLAUSE, _co2e)
-LOW_VOLTAGE = Formula("P × F × GWP_F / 1000", _CLAUSE, lambda P, F, GWP_F: P * F * GWP_F / 1_000)  # noqa: N803
+LOW_VOLTAGE = Formula("P × F × GWP_F / 1000", _CLAUSE, lambda P, F, GWP_F: P * F * GWP_F / 1_000)
 
 
 class Effects(Protocol):
@@ -48,9 +48,7 @@ class Effects(Protocol):
         ...
 
 
-def co2e(
-    work: Work, line: Mapping[str, Any], metal: MonthValue, effects: Effects
-) -> MonthValue:
+def co2e(work: Work, line: Mapping[str, Any], metal: MonthValue, effects: Effects) -> MonthValue:
     """PFC of a line [t CO2e]; a result from measured effects passes Faraday's bound."""
     scope, technology = line["id"], line["technology"]
     if effects.aem.value is None:
@@ -62,7 +60,7 @@ def co2e(
         c2f6 = work.add_factor("ef_c2f6", scope, work.factor("pfc.default.c2f6"))
     else:
         cf4 = _ef_cf4(work, line, effects, route)
-        terms = {"R": work.term(f"pfc.c2f6_ratio.{technology}"), "EF_CF4": cf4}
+        terms: dict[str, Term] = {"R": work.term(f"pfc.c2f6_ratio.{technology}"), "EF_CF4": cf4}
         c2f6 = work.compute("ef_c2f6", scope, RATIO, terms)
     cf4_t = work.compute("cf4_t", scope, MASS, {"EF": cf4, "P": metal})
     work.compute("c2f6_t", scope, MASS, {"EF": c2f6, "P": metal})
@@ -82,8 +80,8 @@ def co2e(
 def _ef_cf4(work: Work, line: Mapping[str, Any], effects: Effects, route: str) -> MonthValue:
     scope, technology = line["id"], line["technology"]
     if route == SLOPE:
-        terms = {"S": work.term(f"pfc.slope.{technology}"), "AEM": effects.aem}
-        return work.compute("ef_cf4", scope, BY_SLOPE, terms)
+        slope: dict[str, Term] = {"S": work.term(f"pfc.slope.{technology}"), "AEM": effects.aem}
+        return work.compute("ef_cf4", scope, BY_SLOPE, slope)
     efficiency = work.add(
         "current_efficiency_used",
         scope,
@@ -91,7 +89,7 @@ def _ef_cf4(work: Work, line: Mapping[str, Any], effects: Effects, route: str) -
         source="configuration of the potline",
     )
     coefficient = work.term(f"pfc.overvoltage.{technology}")
-    terms = {"OVC": coefficient, "AEO": effects.aeo, "CE": efficiency}
+    terms: dict[str, Term] = {"OVC": coefficient, "AEO": effects.aeo, "CE": efficiency}
     return work.compute("ef_cf4", scope, BY_OVERVOLTAGE, terms)
 
 
@@ -109,7 +107,7 @@ def low_voltage(work: Work, line: Mapping[str, Any], metal: MonthValue) -> None:
         )
         return
     factor = work.add_factor("low_voltage_ef", scope, work.factor(factor_id))
-    terms = {"P": metal, "F": factor, "GWP_F": work.term("gwp100.cf4")}
+    terms: dict[str, Term] = {"P": metal, "F": factor, "GWP_F": work.term("gwp100.cf4")}
     work.compute(
         "low_voltage_co2e_t",
         scope,

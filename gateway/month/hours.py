@@ -18,11 +18,11 @@ LOOKBACK_NS = 2 * HOUR_NS
 """A totaliser's opening reading may be this much older than the month's first moment."""
 EDGE_NS = 300 * NS_PER_S
 """A reading this close to an hour's edge tells the count at the edge."""
-_SCALES = {
-    ("kWh", "MWh"): Decimal("0.001"),
-    ("Nm3", "10^4Nm3"): Decimal("0.0001"),
-    ("kg", "t"): Decimal("0.001"),
-    ("MJ", "GJ"): Decimal("0.001"),
+_DIVISORS = {
+    ("kWh", "MWh"): Decimal(1_000),
+    ("Nm3", "10^4Nm3"): Decimal(10_000),
+    ("kg", "t"): Decimal(1_000),
+    ("MJ", "GJ"): Decimal(1_000),
 }
 
 
@@ -83,19 +83,19 @@ def read_meter(work: Work, meter_id: str, unit: str) -> Metered | None:
     return _rate(work, meter, unit)
 
 
-def scale_to(series: Mapping[str, Any], unit: str) -> Decimal:
-    """Factor from a series' unit to another.
+def divisor_to(series: Mapping[str, Any], unit: str) -> Decimal:
+    """How many of a series' units make one of another.
 
     Raises:
         CalculationError: they are different quantities.
     """
     if series["unit"] == unit:
         return Decimal(1)
-    scale = _SCALES.get((series["unit"], unit))
-    if scale is None:
+    divisor = _DIVISORS.get((series["unit"], unit))
+    if divisor is None:
         message = f"series {series['name']} counts {series['unit']}, which is no {unit}"
         raise CalculationError(message)
-    return scale
+    return divisor
 
 
 def edges(work: Work) -> range:
@@ -114,13 +114,13 @@ def _totaliser(work: Work, meter: Mapping[str, Any], unit: str) -> Metered | Non
     times, counts = points.times[first:], points.values[first:]
     if not times:
         return None
-    scale = Decimal(meta["scale"]) * scale_to(meta, unit)
+    scale, divisor = Decimal(meta["scale"]), divisor_to(meta, unit)
     sums, notes = _running(counts, times, TotaliserRule(meta["modulus"], meta["max_rate_per_h"]))
     covered = max(0, min(times[-1], end_ns) - max(times[0], start_ns))
-    totals = [float(exact(item) * scale) for item in sums]
+    totals = [float(exact(item) * scale / divisor) for item in sums]
     return Metered(
         meter,
-        exact(sums[-1]) * scale,
+        exact(sums[-1]) * scale / divisor,
         tuple(_counted_hour(start, times, totals) for start in edges(work)),
         covered / (end_ns - start_ns),
         "; ".join(notes),
@@ -162,11 +162,11 @@ def _rate(work: Work, meter: Mapping[str, Any], unit: str) -> Metered | None:
     if name not in work.series:
         message = f"the meter {meter['id']} has neither a totaliser nor a rate"
         raise CalculationError(message)
-    scale = scale_to(work.series[name], unit)
+    divisor = divisor_to(work.series[name], unit)
     amounts, covered = work.month_points(name), work.month_points(cover)
     if not amounts.times:
         return None
-    amount_of = {t: exact(x) * scale for t, x in zip(amounts.times, amounts.values, strict=True)}
+    amount_of = {t: exact(x) / divisor for t, x in zip(amounts.times, amounts.values, strict=True)}
     covered_of = dict(zip(covered.times, covered.values, strict=True))
     hours = tuple(
         Hour(

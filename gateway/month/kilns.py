@@ -8,7 +8,7 @@ from edge_agent.calc import cement, combustion
 from gateway.month import entries as entries_
 from gateway.month import fuels
 from gateway.month.amounts import amount
-from gateway.month.formula import Formula, Term, sum_of, symbols
+from gateway.month.formula import Formula, Term, quotient, sum_of, symbols
 from gateway.month.fuels import Fuel
 from gateway.month.meters import auxiliary
 from gateway.month.model import MonthValue, Work
@@ -19,27 +19,31 @@ _GUIDE = "CETS-AG-02.01-V01-2024"
 _OXIDES = "GB/T 32151.8-2015"
 
 
-def _oxide_factor(CaO: float, MgO: float, CaO_n: float, MgO_n: float) -> float:  # noqa: N803
+def _oxide_factor(CaO: float, MgO: float, CaO_n: float, MgO_n: float) -> float:
     return cement.clinker_factor(CaO / 100, MgO / 100, CaO_n / 100, MgO_n / 100)
+
+
+def _of_clinker(Q: float, EF: float) -> float:
+    return cement.clinker_co2(Q, EF)
 
 
 OXIDE_FACTOR = Formula(
     "(CaO − CaO_n)/100 × 44/56 + (MgO − MgO_n)/100 × 44/40", _OXIDES, _oxide_factor
 )
-OXIDE_PROCESS = Formula("Q × EF", _OXIDES, lambda Q, EF: cement.clinker_co2(Q, EF))  # noqa: N803
-DEDUCTION = Formula("AD × D", _GUIDE, lambda AD, D: AD * D)  # noqa: N803
-DIFFERENCE = Formula("Q − Q_stock", "", lambda Q, Q_stock: Q - Q_stock)  # noqa: N803
+OXIDE_PROCESS = Formula("Q × EF", _OXIDES, _of_clinker)
+DEDUCTION = Formula("AD × D", _GUIDE, lambda AD, D: AD * D)
+DIFFERENCE = Formula("Q − Q_stock", "", lambda Q, Q_stock: Q - Q_stock)
 ALTERNATIVE = Formula(
     "FC × NCV × EF/1000 × FF/100",
     _OXIDES,
-    lambda FC, NCV, EF, FF: combustion.alternative_fuel_co2(FC, NCV, EF / 1_000, FF / 100),  # noqa: N803
+    lambda FC, NCV, EF, FF: combustion.alternative_fuel_co2(FC, NCV, EF / 1_000, FF / 100),
 )
 CARBIDE = Formula(
     "100 × C / (C + L)",
     "definition not confirmed",
-    lambda C, L: cement.carbide_slag_rate(C, C + L) if C + L else None,  # noqa: N803
+    lambda C, L: cement.carbide_slag_rate(C, C + L) if C + L else None,
 )
-INTENSITY = Formula("E / Q", _GUIDE, lambda E, Q: E / Q if Q else None)  # noqa: N803
+INTENSITY = quotient("E", "Q", _GUIDE)
 
 
 def plant(work: Work) -> None:
@@ -66,27 +70,18 @@ def _kiln(work: Work, kiln: Kiln) -> MonthValue:
                     name,
                     item["fuel"],
                     item["unit"],
-                    oxidation_of(work, item["fuel"], item["equipment"]),
+                    fuels.oxidation_of(work, item["fuel"], item["equipment"]),
                     by_content=item["route"] == "carbon_content",
                 ),
             )
         )
-    parts += [_alternative(work, f"{scope}.{item['id']}", item) for item in kiln["alternative_fuels"]]
-    counted = parts if work.option("alternative_fuels", "fossil_part") != "recorded" else parts[
-        : 1 + len(kiln["fuels"])
+    parts += [
+        _alternative(work, f"{scope}.{item['id']}", item) for item in kiln["alternative_fuels"]
     ]
-    terms = dict(zip(symbols(counted), counted, strict=True))
-    total = work.compute("kiln_co2_t", scope, sum_of(counted, _GUIDE), terms)
+    terms = dict(zip(symbols(parts), parts, strict=True))
+    total = work.compute("kiln_co2_t", scope, sum_of(parts, _GUIDE), terms)
     work.compute("intensity", scope, INTENSITY, {"E": total, "Q": clinker})
     return total
-
-
-def oxidation_of(work: Work, fuel: str, equipment: str) -> str:
-    """Factor id of a fuel's oxidation: by equipment for solids where the set says so."""
-    by_fuel, by_equipment = f"fuel.{fuel}.oxidation", f"oxidation.solid.{equipment}"
-    if by_fuel in work.factors or by_equipment not in work.factors:
-        return by_fuel
-    return by_equipment
 
 
 def _by_stock(work: Work, scope: str, clinker: MonthValue) -> None:
@@ -145,7 +140,7 @@ def _process(work: Work, kiln: Kiln, clinker: MonthValue) -> MonthValue:
 
 
 def _with_deductions(names: Sequence[str]) -> Formula:
-    def apply(Q: float, EF: float, **deducted: float) -> float:  # noqa: N803
+    def apply(Q: float, EF: float, **deducted: float) -> float:
         materials = [cement.Substitute(name, value, 1.0) for name, value in deducted.items()]
         return cement.line_process_co2([cement.Clinker("clinker", Q, EF)], materials).co2_t
 
@@ -169,7 +164,11 @@ def _carbide_slag(work: Work, kiln: Kiln) -> None:
     slag = work.result.get("substitute_t", f"{scope}.{slags[0]['id']}")
     stone = amount(work, "limestone_t", scope)
     work.compute(
-        "carbide_slag_rate", scope, CARBIDE, {"C": slag, "L": stone}, note="definition unverified 定义未经核实"
+        "carbide_slag_rate",
+        scope,
+        CARBIDE,
+        {"C": slag, "L": stone},
+        note="definition unverified 定义未经核实",
     )
 
 
@@ -181,7 +180,12 @@ def _alternative(work: Work, scope: str, item: Mapping[str, Any]) -> MonthValue:
         "NCV": content(work, "alternative_ncv", scope, f"alternative.{name}.ncv"),
         "EF": content(work, "alternative_factor", scope, f"alternative.{name}.ef"),
         "FF": content(
-            work, "fossil_fraction", scope, f"alternative.{name}.fossil_fraction", scale=100, unit="%"
+            work,
+            "fossil_fraction",
+            scope,
+            f"alternative.{name}.fossil_fraction",
+            scale=100,
+            unit="%",
         ),
     }
     return work.compute("alternative_co2_t", scope, ALTERNATIVE, terms)

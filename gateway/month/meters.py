@@ -23,4 +23,6 @@ def fuel(work: Work, meter: Mapping[str, Any]) -> MonthValue:
     name, id_ = meter["fuel"], meter["id"]
     series = work.series.get(f"{id_}.count") or work.series[f"{id_}.amount"]
     unit = "10^4Nm3" if series["unit"] in ("Nm3", "10^4Nm3") else "t"
-    return fuels.co2(work, Fuel(id_, name, unit, f"fuel.{name}.oxidation", meters=[id_]))
+    return fuels.co2(
+        work, Fuel(id_, name, unit, fuels.oxidation_of(work, name, "other"), meters=[id_])
+    )

@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any, Protocol
 from zoneinfo import ZoneInfo
 
-from edge_agent.calc.factors import UNVERIFIED, Factor, FactorSet
+from edge_agent.calc.factors import UNVERIFIED, Factor, FactorSet, Option
 from edge_agent.calc.rounding import exact, half_up
 from edge_agent.calc.substitution import Substituted
 from edge_agent.calc.uncertainty import Uncertain, of_factor
@@ -133,9 +133,12 @@ class Work:
         self.series = {item["name"]: item for item in basis.config["series"]}
         self.meters = {item["id"]: item for item in basis.config["meters"]}
         self.used: dict[str, Factor] = {}
+        self.choices: dict[str, Option] = {}
         self._day = to_local(start_ns, self.zone).date()
         plan = basis.config.get("control_plan")
-        self._lines = {(line["id"], line["scope"]): line for line in plan["parameters"]} if plan else {}
+        self._lines = (
+            {(line["id"], line["scope"]): line for line in plan["parameters"]} if plan else {}
+        )
 
     @property
     def bounds(self) -> tuple[int, int]:
@@ -148,9 +151,16 @@ class Work:
         return own or self._lines.get((parameter_id, None))
 
     def option(self, name: str, otherwise: str) -> str:
-        """A choice of the factor set, or what is taken where the set leaves none."""
-        options = self.factors.options
-        return str(options[name].value) if name in options else otherwise
+        """A choice of the factor set, remembered as used, or what stands where it leaves none."""
+        if name not in self.factors.options:
+            return otherwise
+        self.choices[name] = self.factors.options[name]
+        return str(self.choices[name].value)
+
+    def reserve(self, text: str) -> None:
+        """Something that a reader must know, once."""
+        if text not in self.result.reservations:
+            self.result.reservations.append(text)
 
     def factor(self, factor_id: str) -> Factor:
         """A factor of the set valid in the month; it is remembered as used."""

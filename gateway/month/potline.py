@@ -8,10 +8,9 @@ from typing import Any
 from edge_agent.calc import aluminium, pfc
 from edge_agent.calc.uncertainty import Uncertain
 from edge_agent.calc.windows import MINUTE_NS, NS_PER_S
-from edge_agent.errors import CalculationError
 from gateway.month import anode, gases
 from gateway.month.amounts import amount
-from gateway.month.formula import Formula
+from gateway.month.formula import Formula, quotient
 from gateway.month.model import MonthValue, Points, Work
 from gateway.plan import MEASURED
 
@@ -24,15 +23,15 @@ def _ratio(above: float, below: float) -> float | None:
     return above / below if below else None
 
 
-AEF = Formula("N / D", _GUIDE, lambda N, D: _ratio(N, D))  # noqa: N803  symbols of the formula
-AED = Formula("T / N", _GUIDE, lambda T, N: _ratio(T, N))  # noqa: N803
-AEM = Formula("T / D", _GUIDE, lambda T, D: _ratio(T, D))  # noqa: N803
-PROCESS = Formula("E_anode + E_PFC", _GUIDE, lambda E_anode, E_PFC: E_anode + E_PFC)  # noqa: N803
-INTENSITY = Formula("E / P", _GUIDE, lambda E, P: _ratio(E, P))  # noqa: N803
+AEF = quotient("N", "D", _GUIDE)
+AED = quotient("T", "N", _GUIDE)
+AEM = quotient("T", "D", _GUIDE)
+PROCESS = Formula("E_anode + E_PFC", _GUIDE, lambda E_anode, E_PFC: E_anode + E_PFC)
+INTENSITY = quotient("E", "P", _GUIDE)
 FARADAY_DIFFERENCE = Formula(
     "100 × (P − P_F) / P_F",
     "Faraday's law; cross-check",
-    lambda P, P_F: _ratio(100 * (P - P_F), P_F),  # noqa: N803
+    lambda P, P_F: _ratio(100 * (P - P_F), P_F),
 )
 
 
@@ -113,9 +112,7 @@ def _effects(work: Work, line: Mapping[str, Any]) -> LineEffects:
     return LineEffects(minutes, count, days, aem, aeo)
 
 
-def _leaf(
-    work: Work, parameter: str, scope: str, value: float | None, **more: Any
-) -> MonthValue:
+def _leaf(work: Work, parameter: str, scope: str, value: float | None, **more: Any) -> MonthValue:
     """A value that the pots' own sums give; nobody has stated the detector's uncertainty."""
     name = f"effect detector {parameter}"
     given = None if value is None else Uncertain(float(value), {}, frozenset({name}))

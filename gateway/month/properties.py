@@ -23,7 +23,13 @@ def has_analysis(work: Work, parameter_id: str, scope: str) -> bool:
 
 
 def content(
-    work: Work, parameter_id: str, scope: str, factor_id: str | None, *, scale: int = 1, unit: str = ""
+    work: Work,
+    parameter_id: str,
+    scope: str,
+    factor_id: str | None,
+    *,
+    scale: int = 1,
+    unit: str = "",
 ) -> MonthValue:
     """A property by the control plan: the first source that has something for the month.
 
@@ -50,16 +56,16 @@ def content(
             if value is not None:
                 return value
         elif source["kind"] == "default":
-            return _default(work, (parameter_id, scope), source["refs"][0], (scale, unit), missing=wanted_lab)
+            return _default(
+                work, (parameter_id, scope), source["refs"][0], (scale, unit), missing=wanted_lab
+            )
     if not sources and factor_id is not None:
         return _default(work, (parameter_id, scope), factor_id, (scale, unit), missing=False)
     message = f"{parameter_id} of {scope}: no analysis in the month, and no default in the plan"
     raise CalculationError(message)
 
 
-def _from_lab(
-    work: Work, name: tuple[str, str], refs: list[str], unit: str
-) -> MonthValue | None:
+def _from_lab(work: Work, name: tuple[str, str], refs: list[str], unit: str) -> MonthValue | None:
     parameter_id, scope = name
     found = work.entries.of(ANALYSIS, refs, parameter_id, *work.bounds)
     if not found:
@@ -92,9 +98,8 @@ def _default(
             start_ns, Method.GUIDE_DEFAULT, float(value.value or 0), month_s, factor_id
         )
         work.result.values[-1] = value = replace(value, substituted=(instead,))
-        work.result.reservations.append(
+        work.reserve(
             f"{parameter_id} of {scope}: no analysis in the month, the default was taken "
             "当月无化验值，采用缺省值"
         )
     return value
-

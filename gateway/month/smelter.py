@@ -7,7 +7,7 @@ from gateway.month.model import MonthValue, Work
 from gateway.month.potline import potline
 from gateway.month.properties import content
 
-CARBONATE = Formula("AD × EF", "CETS-AG-04.01-V01-2024 enterprise level", lambda AD, EF: AD * EF)  # noqa: N803
+CARBONATE = Formula("AD × EF", "CETS-AG-04.01-V01-2024 enterprise level", lambda AD, EF: AD * EF)
 
 
 def smelter(work: Work) -> None:
@@ -17,10 +17,8 @@ def smelter(work: Work) -> None:
     for item in work.config.get("carbonates", ()):
         scope = f"site.{item['id']}"
         used = amount(work, "carbonate_t", scope)
-        factor = content(work, "carbonate_factor", scope, f"carbonate.{item['material']}")
-        parts.append(
-            work.compute("carbonate_co2_t", scope, CARBONATE, {"AD": used, "EF": factor})
-        )
+        factor = content(work, "carbonate_factor", scope, f"carbonate.{item['material']}.ef")
+        parts.append(work.compute("carbonate_co2_t", scope, CARBONATE, {"AD": used, "EF": factor}))
     auxiliary(work)
     terms = dict(zip(symbols(parts), parts, strict=True))
     work.compute("total_co2e_t", "site", sum_of(parts), terms)

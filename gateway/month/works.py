@@ -16,7 +16,7 @@ from edge_agent.calc.combustion import CO2_PER_C
 from edge_agent.errors import CalculationError
 from gateway.month import fuels
 from gateway.month.amounts import amount
-from gateway.month.formula import Formula, Term, sum_of, symbols
+from gateway.month.formula import Formula, Term, quotient, sum_of, symbols
 from gateway.month.fuels import Fuel
 from gateway.month.meters import auxiliary
 from gateway.month.model import MonthValue, Work
@@ -28,25 +28,27 @@ OWN_GASES = frozenset({"coke_oven_gas", "blast_furnace_gas", "converter_gas"})
 USED = Formula(
     "max(0, AD) × EF",
     _GUIDE,
-    lambda AD, EF: process.used([process.Item("material", AD, EF)])[0].co2_t,  # noqa: N803
+    lambda AD, EF: process.used([process.Item("material", AD, EF)])[0].co2_t,
 )
 KEPT = Formula(
-    "AD × EF", _GUIDE, lambda AD, EF: process.kept([process.Item("product", AD, EF)])[0].co2_t  # noqa: N803
+    "AD × EF",
+    _GUIDE,
+    lambda AD, EF: process.kept([process.Item("product", AD, EF)])[0].co2_t,
 )
 ENTERPRISE = Formula(
     "E_fuel + E_process − E_product",
     _GUIDE,
-    lambda E_fuel, E_process, E_product: math.fsum((E_fuel, E_process, -E_product)),  # noqa: N803
+    lambda E_fuel, E_process, E_product: math.fsum((E_fuel, E_process, -E_product)),
 )
-INTENSITY = Formula("E / P", _GUIDE, lambda E, P: E / P if P else None)  # noqa: N803
-HEAT_FLOW = Formula("FC × NCV × CC × 44/12", _GUIDE, lambda FC, NCV, CC: FC * NCV * CC * CO2_PER_C)  # noqa: N803
-CARBON_FLOW = Formula("M × C × 44/12", _GUIDE, lambda M, C: M * C * CO2_PER_C)  # noqa: N803
-FACTOR_FLOW = Formula("M × EF", _GUIDE, lambda M, EF: M * EF)  # noqa: N803
-UNIT = Formula("IN − OUT", _GUIDE, lambda IN, OUT: IN - OUT)  # noqa: N803
+INTENSITY = quotient("E", "P", _GUIDE)
+HEAT_FLOW = Formula("FC × NCV × CC × 44/12", _GUIDE, lambda FC, NCV, CC: FC * NCV * CC * CO2_PER_C)
+CARBON_FLOW = Formula("M × C × 44/12", _GUIDE, lambda M, C: M * C * CO2_PER_C)
+FACTOR_FLOW = Formula("M × EF", _GUIDE, lambda M, EF: M * EF)
+UNIT = Formula("IN − OUT", _GUIDE, lambda IN, OUT: IN - OUT)
 CLOSURE = Formula(
     "100 × (BAL − E) / IN",
     "carbon balance",
-    lambda BAL, E, IN: 100 * (BAL - E) / IN if IN else None,  # noqa: N803
+    lambda BAL, E, IN: 100 * (BAL - E) / IN if IN else None,
 )
 
 
@@ -76,15 +78,14 @@ def _fuel(work: Work, item: Mapping[str, Any]) -> MonthValue:
         )
         raise CalculationError(message)
     name = item["fuel"]
-    oxidised = work.option("oxidation_in_steel", "none") != "none"
-    oxidation = f"fuel.{name}.oxidation" if oxidised else ""
+    work.option("oxidation_in_steel", "none")  # the set's oxidation factors follow this choice
     return fuels.co2(
         work,
         Fuel(
             f"site.{item['id']}",
             name,
             item["unit"],
-            oxidation,
+            f"fuel.{name}.oxidation",
             by_content=item["route"] == "carbon_content",
             signed=item["signed"],
         ),
@@ -171,9 +172,7 @@ def _flow(work: Work, unit: Mapping[str, Any], flow: Mapping[str, Any]) -> _Flow
     return _Flow(co2, moved, flow["item"], flow["basis"] == "heat")
 
 
-def _flow_co2(
-    work: Work, scope: str, flow: Mapping[str, Any], moved: MonthValue
-) -> MonthValue:
+def _flow_co2(work: Work, scope: str, flow: Mapping[str, Any], moved: MonthValue) -> MonthValue:
     """The carbon of one flow, as CO2 [t]."""
     item = flow["item"]
     if flow["basis"] == "heat":
@@ -220,5 +219,3 @@ def _gas(work: Work, gas: str, made: list[MonthValue], used: list[MonthValue]) -
 
     terms = dict(zip((*names, *minus), (*made, *used, *outside), strict=True))
     work.compute("gas_imbalance", scope, Formula(text, "gas balance", apply), terms)
-
-

@@ -14,8 +14,8 @@ from edge_agent.calc.windows import month_bounds
 from edge_agent.errors import CarbonError
 from edge_agent.readings import Event, Record
 from edge_agent.wire import cbor
-from edge_agent.wire.keys import KeyRing, PublicKey, Signer
-from gateway import bundle, month
+from edge_agent.wire.keys import KeyRing, PublicKey, Signer, public_key
+from gateway import bundle, lab, month
 from gateway.evidence import (
     BatchRange,
     BatchReader,
@@ -25,6 +25,7 @@ from gateway.evidence import (
     open_config,
     replay,
 )
+from gateway.lab import Papers
 from gateway.ledger.reader import Reader as LedgerReader
 from gateway.month import LOOKBACK_NS, Month, Points
 from gateway.reports import render
@@ -83,6 +84,8 @@ class Proof:
     month: Month
     configuration: Configuration
     ranges: Sequence[BatchRange]
+    papers: Papers
+    reader: BatchReader
 
 
 def make(
@@ -110,7 +113,10 @@ def make(
         "month.cbor": render.month_record(plain),
         "report.json": render.to_json(plain),
         "report.xlsx": render.to_xlsx(plain),
-        "keys.cbor": bundle.pack_keys(_keys(ledger, site, proof.ranges), signer.public_spki()),
+        "keys.cbor": bundle.pack_keys(
+            _keys(ledger, site, proof.ranges), signer.public_spki(), proof.papers.persons
+        ),
+        **{f"lab/{sha256}.cose": raw for sha256, raw in proof.papers.raw.items()},
     }
     out.mkdir(parents=True, exist_ok=True)
     path = out / f"month-{site}-{month_name}.bundle"
@@ -141,8 +147,19 @@ def prove(ledger: LedgerReader, site: str, month_name: str, files: dict[str, byt
         message = f"there is no batch of {site} in {month_name}"
         raise EvidenceGap(message)
     configuration = merge([_configs(ledger, site, item, ring, files) for item in ranges])
-    computed = month.compute(basis(configuration), month_name, reader, reader.events)
-    return Proof(computed, configuration, ranges)
+    papers = lab_papers(ledger, site)
+    given = basis(configuration, papers.entries)
+    computed = month.compute(given, month_name, reader, reader.events)
+    return Proof(computed, configuration, ranges, papers, reader)
+
+
+def lab_papers(ledger: LedgerReader, site: str) -> Papers:
+    """A site's lab documents, by the keys that they were accepted with."""
+    rows = ledger.lab_documents(site)
+    persons: dict[str, list[PublicKey]] = {}
+    for raw, spki in rows:
+        persons.setdefault(lab.author_of(raw), []).append(public_key(spki))
+    return lab.check(site, (raw for raw, _ in rows), persons)
 
 
 def _zone(ledger: LedgerReader, site: str, ring: KeyRing) -> ZoneInfo:
@@ -192,9 +209,8 @@ def _from_store(store: MonthStore, site: str, proof: Proof) -> Any:
     start_ns, end_ns = proof.month.start_ns, proof.month.end_ns
     events = list(store.read_events(site, start_ns - LOOKBACK_NS, end_ns + LOOKBACK_NS))
     configuration = proof.configuration
-    computed = month.compute(
-        basis(configuration), proof.month.month, StoreReader(store, site), events
-    )
+    given = basis(configuration, proof.papers.entries)
+    computed = month.compute(given, proof.month.month, StoreReader(store, site), events)
     return render.to_plain(computed, configuration, proof.ranges)
 
 
