@@ -217,15 +217,20 @@ def merge(configurations: Sequence[Configuration]) -> Configuration:
     """One view of a site whose lines and meters are spread over several agents.
 
     Raises:
-        EvidenceGap: the agents disagree on time zone or factor set.
+        EvidenceGap: the agents disagree on time zone, sector, factor set, control plan or works.
     """
     first = configurations[0]
     for other in configurations[1:]:
-        for key in ("site", "timezone", "factor_set"):
-            if other.plain[key] != first.plain[key]:
+        for key in ("site", "timezone", "factor_set", "sector", "control_plan"):
+            if other.plain.get(key) != first.plain.get(key):
                 message = f"the configurations of the site's agents disagree on {key}"
                 raise EvidenceGap(message)
     plain = dict(first.plain)
-    for key in ("potlines", "meters", "series"):
-        plain[key] = [item for part in configurations for item in part.plain[key]]
+    for key in ("potlines", "carbonates", "kilns", "meters", "series"):
+        plain[key] = [item for part in configurations for item in part.plain.get(key, ())]
+    works = [part.plain["steel"] for part in configurations if part.plain.get("steel")]
+    if any(other != works[0] for other in works):
+        message = "the configurations of the site's agents disagree on steel"
+        raise EvidenceGap(message)
+    plain["steel"] = works[0] if works else None
     return Configuration(first.sha256, plain, first.factors)

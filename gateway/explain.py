@@ -5,32 +5,16 @@ proven first. Every label stands in Chinese and English.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
 from edge_agent.calc.windows import HOUR_NS, to_local
 from edge_agent.errors import ConfigError
-from gateway.evidence import BatchRange, BatchReader, Configuration
-from gateway.month import Month, MonthValue
+from gateway.month import MonthValue
 from gateway.month.formula import FactorTerm, Term
+from gateway.reports.basis import Proven
 
 _INDENT = "    "
 _SHOWN_SERIES = 12
-
-
-@dataclass(frozen=True, slots=True)
-class Proven:
-    """A month with the evidence that proves it."""
-
-    month: Month
-    configuration: Configuration
-    ranges: Sequence[BatchRange]
-    reader: BatchReader
-
-    @property
-    def zone(self) -> ZoneInfo:
-        """Plant local time."""
-        return ZoneInfo(self.configuration.plain["timezone"])
 
 
 def explain(proven: Proven, parameter: str, scope: str | None, *, hours: bool = False) -> str:
@@ -66,6 +50,7 @@ class _Teller:
     def __init__(self, proven: Proven, *, hours: bool) -> None:
         self._proven = proven
         self._hours = hours
+        self._zone = ZoneInfo(proven.configuration.plain["timezone"])
         self._told: set[str] = set()
 
     def value(self, value: MonthValue, depth: int) -> Iterator[str]:
@@ -102,7 +87,7 @@ class _Teller:
 
     def _substituted(self, value: MonthValue) -> Iterator[str]:
         for item in value.substituted:
-            hour = to_local(item.start_ns, self._proven.zone).isoformat(timespec="minutes")
+            hour = to_local(item.start_ns, self._zone).isoformat(timespec="minutes")
             yield (
                 f"替代 substituted  {hour} {item.missing_s:.0f} s {item.method.value}: "
                 f"{item.amount:.6g} {value.unit} ({item.source})"
@@ -124,7 +109,7 @@ class _Teller:
             )
 
     def _series(self, name: str) -> Iterator[str]:
-        month, zone = self._proven.month, self._proven.zone
+        month, zone = self._proven.month, self._zone
         points = self._proven.reader.points(name, month.start_ns, month.end_ns)
         hours = sorted({(time - month.start_ns) // HOUR_NS for time in points.times})
         all_hours = (month.end_ns - month.start_ns) // HOUR_NS
@@ -151,7 +136,7 @@ class _Teller:
         for time, value in zip(times, values, strict=True):
             by_hour.setdefault((time - start_ns) // HOUR_NS, []).append(value)
         for hour, some in sorted(by_hour.items()):
-            at = to_local(start_ns + hour * HOUR_NS, self._proven.zone)
+            at = to_local(start_ns + hour * HOUR_NS, self._zone)
             yield (
                 f"  {at.isoformat(timespec='minutes')}  {len(some)} rows, first {some[0]}, last {some[-1]}"
             )
@@ -184,5 +169,3 @@ def _about(value: MonthValue) -> Iterator[str]:
         yield f"备注 note         {value.note}"
     if value.uncertain and value.uncertain.unstated:
         yield f"未给不确定度 uncertainty not stated for {', '.join(sorted(value.uncertain.unstated))}"
-
-

@@ -24,7 +24,7 @@ from gateway import month as month_
 from gateway.bundle import Bundle, BundleError
 from gateway.evidence import BatchRange, BatchReader, Configuration, merge, open_config, replay
 from gateway.reports import render
-from gateway.reports.basis import basis
+from gateway.reports.basis import Proven, basis
 
 
 @dataclass(slots=True)
@@ -33,6 +33,7 @@ class Verdict:
 
     lines: list[str] = field(default_factory=list)
     difference: str = ""
+    content: Proven | None = None
 
     @property
     def proven(self) -> bool:
@@ -58,14 +59,14 @@ def verify(path: Path, trust: Mapping[bytes, None] | None = None) -> Verdict:
     """Check a bundle; the verdict names the first difference."""
     verdict = Verdict()
     try:
-        _steps(path, trust, verdict.lines.append)
+        verdict.content = _steps(path, trust, verdict.lines.append)
     except (CarbonError, ArithmeticError, KeyError, TypeError, ValueError) as error:
         reason = f" [{error.reason}]" if isinstance(error, EvidenceError) else ""
         verdict.difference = f"{error}{reason}" if isinstance(error, CarbonError) else repr(error)
     return verdict
 
 
-def _steps(path: Path, trust: Mapping[bytes, None] | None, tell: Callable[[str], None]) -> None:
+def _steps(path: Path, trust: Mapping[bytes, None] | None, tell: Callable[[str], None]) -> Proven:
     bundle = bundle_.read(path)
     gateway = bundle_.check_manifest(bundle, {})
     tell(f"1 manifest      {len(bundle.files) - 1} files as signed by the gateway")
@@ -88,6 +89,7 @@ def _steps(path: Path, trust: Mapping[bytes, None] | None, tell: Callable[[str],
     tell("8 compared      month record, report.json and report.xlsx agree with the signed rows")
     for text in month.reservations:
         tell(f"9 reservation   {text}")
+    return Proven(month, configuration, ranges, reader)
 
 
 def _check_trust(

@@ -11,10 +11,11 @@ from gateway.lab.document import (
     entries_of,
     newest,
     open_document,
+    read_entry,
     sign,
 )
 from gateway.lab.evidence import Papers, check
-from gateway.lab.sheet import read_sheet
+from gateway.lab.sheet import read_sheet, time_ns
 
 __all__ = [
     "LabDocument",
@@ -25,6 +26,8 @@ __all__ = [
     "entries_of",
     "newest",
     "open_document",
+    "read_entry",
     "read_sheet",
     "sign",
+    "time_ns",
 ]

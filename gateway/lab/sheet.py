@@ -181,14 +181,19 @@ def _entry(path: Path, row: Row, columns: dict[str, int], zone: ZoneInfo) -> Ent
     where = f"{path}:{line}"
     plain = {
         **{name: given[name] for name in ("kind", "item", "quantity", "value", "unit")},
-        "time": _time(where, given["time"], zone),
+        "time": time_ns(where, given["time"], zone),
         "mass": given.get("mass_t") or None,
         "uncertainty": given.get("uncertainty") or None,
     }
     return read_entry(plain, where)
 
 
-def _time(where: str, text: str, zone: ZoneInfo) -> int:
+def time_ns(where: str, text: str, zone: ZoneInfo) -> int:
+    """A moment in ISO 8601 [ns UTC]; without an offset it is plant local time.
+
+    Raises:
+        LabError: no such moment; names ``where``.
+    """
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:

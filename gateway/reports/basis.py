@@ -1,10 +1,21 @@
 """What a month is computed from beside its readings, from the signed configuration."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from gateway import forms
-from gateway.evidence import Configuration
-from gateway.month import Basis, Entries, Entry
+from gateway.evidence import BatchRange, BatchReader, Configuration
+from gateway.month import Basis, Entries, Entry, Month
+
+
+@dataclass(frozen=True, slots=True)
+class Proven:
+    """A month with the evidence that proves it."""
+
+    month: Month
+    configuration: Configuration
+    ranges: Sequence[BatchRange]
+    reader: BatchReader
 
 
 def basis(configuration: Configuration, entries: Iterable[Entry] = ()) -> Basis:

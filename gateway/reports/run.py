@@ -129,7 +129,7 @@ def make(
 def prove(ledger: LedgerReader, site: str, month_name: str, files: dict[str, bytes]) -> Proof:
     """The month from the signed batches; puts batches and configurations into ``files``."""
     ring = ledger.key_ring()
-    zone = _zone(ledger, site, ring)
+    zone = zone_of(ledger, site)
     start_ns, end_ns = month_bounds(month_name, zone)
     reader = BatchReader()
     ranges: list[BatchRange] = []
@@ -162,16 +162,29 @@ def lab_papers(ledger: LedgerReader, site: str) -> Papers:
     return lab.check(site, (raw for raw, _ in rows), persons)
 
 
-def _zone(ledger: LedgerReader, site: str, ring: KeyRing) -> ZoneInfo:
+def zone_of(ledger: LedgerReader, site: str) -> ZoneInfo:
     """Plant local time by the newest configuration of the site's first agent."""
+    return ZoneInfo(newest_configuration(ledger, site).plain["timezone"])
+
+
+def newest_configuration(ledger: LedgerReader, site: str) -> Configuration:
+    """The newest configurations of a site's agents as one.
+
+    Raises:
+        EvidenceGap: the ledger holds none, or they contradict each other.
+    """
+    ring = ledger.key_ring()
+    found: list[Configuration] = []
     for agent in ledger.agents(site):
         for digest in reversed(ledger.config_digests(site, agent)):
             raw = ledger.config(site, agent, digest)
             if raw is not None:
-                plain = open_config(raw, _agent_keys(ring, site, agent)).plain
-                return ZoneInfo(plain["timezone"])
-    message = f"the ledger holds no configuration of site {site!r}"
-    raise EvidenceGap(message)
+                found.append(open_config(raw, _agent_keys(ring, site, agent)))
+                break
+    if not found:
+        message = f"the ledger holds no configuration of site {site!r}"
+        raise EvidenceGap(message)
+    return merge(found)
 
 
 def _configs(
