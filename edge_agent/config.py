@@ -341,6 +341,8 @@ def effective(config: AgentConfig, factors: FactorSet, series: list[dict[str, An
         mode="json",
         exclude={"state_dir": True, "keys": True, "mqtt": True, "outbox": True},
     )
+    plan = plain["control_plan"] or {}
+    plain["control_lines"] = plan.pop("parameters", [])  # apart: the wire's maps nest six deep
     plain["factor_set"] = factor_sets.to_plain(factors)
     plain["series"] = series
     plain["v"] = 1

@@ -104,13 +104,25 @@ class Unit(_Strict):
 
 
 class EnterpriseFuel(_Strict):
-    """A bought fuel of the whole works; ``signed`` allows a negative net amount, with a reason."""
+    """A fuel of the whole works; ``signed`` is the reason why its net amount may be negative.
+
+    What is made inside (``own``) must not be counted as used: its carbon came in with the coal
+    or coke. It may stand here only with a minus, for what left the works.
+    """
 
     id: str = Field(pattern=NAME)
     fuel: str = Field(pattern=FACTOR_NAME)
     unit: Literal["t", "10^4Nm3"] = "t"
     route: Literal["heating_value", "carbon_content"] = "heating_value"
+    origin: Literal["bought", "own"] = "bought"
     signed: str = ""
+
+    @model_validator(mode="after")
+    def _own_leaves(self) -> Self:
+        if self.origin == "own" and not self.signed:
+            message = f"{self.fuel} is made inside: 'signed' must say why it stands here"
+            raise ValueError(message)
+        return self
 
 
 class EnterpriseItem(_Strict):

@@ -221,7 +221,7 @@ def merge(configurations: Sequence[Configuration]) -> Configuration:
     """
     first = configurations[0]
     for other in configurations[1:]:
-        for key in ("site", "timezone", "factor_set", "sector", "control_plan"):
+        for key in ("site", "timezone", "factor_set", "sector", "control_plan", "control_lines"):
             if other.plain.get(key) != first.plain.get(key):
                 message = f"the configurations of the site's agents disagree on {key}"
                 raise EvidenceGap(message)

@@ -64,6 +64,7 @@ def _of_site(args: argparse.Namespace) -> tuple[Any, Plant]:
     if plan is None:
         message = f"the agents of {args.site} have no control plan"
         raise ConfigError(message, key="control_plan", right="control_plan: plan.yaml in each")
+    plan = {**plan, "parameters": configuration.plain["control_lines"]}
     return plan, plan_check.plant_of(configuration.plain, configuration.factors)
 
 

@@ -135,10 +135,8 @@ class Work:
         self.used: dict[str, Factor] = {}
         self.choices: dict[str, Option] = {}
         self._day = to_local(start_ns, self.zone).date()
-        plan = basis.config.get("control_plan")
-        self._lines = (
-            {(line["id"], line["scope"]): line for line in plan["parameters"]} if plan else {}
-        )
+        lines = basis.config.get("control_lines", ())
+        self._lines = {(line["id"], line["scope"]): line for line in lines}
 
     @property
     def bounds(self) -> tuple[int, int]:

@@ -71,15 +71,9 @@ def works(work: Work) -> None:
 
 
 def _fuel(work: Work, item: Mapping[str, Any]) -> MonthValue:
-    if item["fuel"] in OWN_GASES and not item["signed"]:
-        message = (
-            f"steel.fuels: {item['fuel']} is made inside the works and would be counted twice; "
-            "only what is bought, or leaves with a minus and a reason, belongs here"
-        )
-        raise CalculationError(message)
     name = item["fuel"]
     work.option("oxidation_in_steel", "none")  # the set's oxidation factors follow this choice
-    return fuels.co2(
+    co2 = fuels.co2(
         work,
         Fuel(
             f"site.{item['id']}",
@@ -90,6 +84,13 @@ def _fuel(work: Work, item: Mapping[str, Any]) -> MonthValue:
             signed=item["signed"],
         ),
     )
+    if item["origin"] == "own" and float(co2.value or 0) > 0:
+        message = (
+            f"site.{item['id']}: {name} is made inside the works and its carbon came in with the "
+            "coal or coke; a use of it would be counted twice, only what left is right here"
+        )
+        raise CalculationError(message)
+    return co2
 
 
 _MATERIAL = ("material_t", "material_factor", "material_co2_t", "steel.material", USED)

@@ -43,6 +43,7 @@ def small_plant(folder):
         tag["repeat"]["to"] = 2
     plain["potlines"][0]["pots"]["count"] = 2
     plain["time"] = {"source": "device", "lateness_s": 5}
+    plain["control_plan"] = str(ROOT / "configs/plants/aluminium.plan.yaml")
     path = folder / "agent.yaml"
     path.write_text(yaml.safe_dump(plain))
     return config_.load(path)
