@@ -15,7 +15,7 @@ from typing import Any
 from edge_agent.clock import Clock, SystemClock
 from edge_agent.errors import CarbonError, ConfigError, KeyFileError, StoreError
 from edge_agent.wire import keys
-from gateway import audit, desk
+from gateway import audit, desk, factor_desk
 from gateway.config import GatewayConfig, key_ring, load
 from gateway.ingest.service import serve
 from gateway.ledger import Ledger
@@ -244,6 +244,7 @@ def _parser() -> argparse.ArgumentParser:
             add(word)
         word.set_defaults(run=verb.run)
     _add_keys(words)
+    factor_desk.add_verbs(words)
     return parser
 
 
