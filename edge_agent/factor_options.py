@@ -40,21 +40,21 @@ class Options(_Strict):
     """Steel fuels without oxidation factor, or 98 % for solids and liquids and 99 % for gases."""
     netting_rule_steel: Chosen[Literal["net", "net_floored", "gross_in"]] | None = None
     """How process units add up, see ``calc.steel_units.Netting``."""
-    dolomite_ef: Chosen[Literal["form_a", "form_b"]] | None = None
+    dolomite_ef: Chosen[Literal["web_form", "monthly_form"]] | None = None
     """Dolomite factor of one or the other public form."""
     anode_route: Chosen[Literal["per_tonne_default", "gross_loss", "measured"]] | None = None
     """Anode CO2 by a factor a tonne, gross anodes less a loss rate, or measured consumption."""
-    nc_default: Chosen[Literal["form_a", "gbt_2015", "draft_2024"]] | None = None
+    nc_default: Chosen[Literal["web_form", "gbt_2015", "draft_2024"]] | None = None
     """Net anode consumption when nothing is measured."""
     pfc_route: Chosen[Literal["default_ef", "slope", "overvoltage"]] | None = None
     """PFC by default factors, anode-effect minutes or overvoltage."""
-    pfc_ef_default: Chosen[Literal["form_a", "draft_2024"]] | None = None
+    pfc_ef_default: Chosen[Literal["web_form", "draft_2024"]] | None = None
     """PFC factors when nothing is measured."""
     pfc_c2f6_ratio: Chosen[Literal["cn", "ipcc_2006"]] | None = None
     """C2F6 per CF4: a tenth, or the IPCC ratio of the technology."""
     gwp_set: Chosen[GwpReport] | None = None
     """Assessment report of the warming potentials."""
-    coal_ncv_default: Chosen[Literal["form_a", "gbt_2015", "power_guide"]] | None = None
+    coal_ncv_default: Chosen[Literal["web_form", "gbt_2015", "power_guide"]] | None = None
     """Heating value of anthracite and bituminous coal when nothing is measured."""
     deadline_days: Chosen[Annotated[int, Field(ge=1, le=366)]] | None = None
     """Calendar days after the month's end for the monthly storage (月度存证)."""

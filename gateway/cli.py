@@ -15,7 +15,7 @@ from typing import Any
 from edge_agent.clock import Clock, SystemClock
 from edge_agent.errors import CarbonError, ConfigError, KeyFileError, StoreError
 from edge_agent.wire import keys
-from gateway import audit, desk, office
+from gateway import audit, desk, factor_desk, office
 from gateway.config import GatewayConfig, key_ring, load
 from gateway.ingest.service import serve
 from gateway.ledger import Ledger
@@ -230,25 +230,7 @@ VERBS: tuple[Verb, ...] = (
     Verb("release", "let a frozen agent go on", release, (_config_argument, _release_arguments)),
     Verb("report", "write a month's report and bundle", desk.report, (desk.add_report_arguments,)),
     Verb("verify", "check a bundle offline", desk.verify, (desk.add_verify_arguments,)),
-    Verb("explain", "explain a month's value", office.explain, (office.add_explain_arguments,)),
     Verb("calc", "evaluate case files", desk.calc, (desk.add_calc_arguments,)),
-)
-
-GROUPS: tuple[tuple[str, str, tuple[Verb, ...]], ...] = (
-    (
-        "plan",
-        "the data quality control plan",
-        (Verb("check", "find gaps", office.check_plan, (office.add_plan_arguments,)),),
-    ),
-    (
-        "lab",
-        "lab values, weighings and stocks",
-        (
-            Verb("add", "sign one value", office.add_lab, (office.add_entry_arguments,)),
-            Verb("import", "sign a table", office.import_lab, (office.add_import_arguments,)),
-            Verb("list", "show all versions", office.list_lab, (office.add_list_arguments,)),
-        ),
-    ),
 )
 
 
@@ -262,13 +244,8 @@ def _parser() -> argparse.ArgumentParser:
             add(word)
         word.set_defaults(run=verb.run)
     _add_keys(words)
-    for group, help_, verbs in GROUPS:
-        subject = words.add_parser(group, help=help_).add_subparsers(required=True, metavar="VERB")
-        for verb in verbs:
-            word = subject.add_parser(verb.name, help=verb.help, description=verb.run.__doc__)
-            for add in verb.arguments:
-                add(word)
-            word.set_defaults(run=verb.run)
+    factor_desk.add_verbs(words)
+    office.add_verbs(words)
     return parser
 
 

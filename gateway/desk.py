@@ -8,7 +8,7 @@ from typing import Any
 
 from edge_agent.errors import ConfigError
 from edge_agent.wire import keys
-from gateway import cases
+from gateway import cases, vector_cases
 from gateway import config as config_
 from gateway import verify as verify_
 from gateway.ledger import Ledger
@@ -54,7 +54,9 @@ def verify(args: argparse.Namespace) -> int:
 def calc(args: argparse.Namespace) -> int:
     """Evaluate case files with the functions that reports use; prints JSON."""
     if args.cases:
-        result: Any = cases.evaluate(_json(args.cases))
+        file = _json(args.cases)
+        stepwise = isinstance(file, dict) and isinstance(file.get("vectors"), list)
+        result: Any = vector_cases.evaluate(file) if stepwise else cases.evaluate(file)
     else:
         result = cases.evaluate_effects(_json(args.effects))
     json.dump(result, sys.stdout, ensure_ascii=False, indent=1)
@@ -90,5 +92,5 @@ def add_verify_arguments(parser: argparse.ArgumentParser) -> None:
 def add_calc_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``calc``."""
     group = parser.add_mutually_exclusive_group(required=True)
-    group.add_argument("--cases", type=Path, help="file shaped like emissions.json")
+    group.add_argument("--cases", type=Path, help="file shaped like emissions.json or china.json")
     group.add_argument("--effects", type=Path, help="file shaped like anode_effects.json")

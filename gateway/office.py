@@ -181,6 +181,21 @@ def _prove(args: argparse.Namespace) -> Proven:
     return Proven(proof.month, proof.configuration, proof.ranges, proof.reader)
 
 
+def add_verbs(words: Any) -> None:
+    """Put ``plan check``, ``lab add|import|list`` and ``explain`` on the command line."""
+    explained = words.add_parser(
+        "explain", help="explain a month's value", description=explain.__doc__
+    )
+    add_explain_arguments(explained)
+    explained.set_defaults(run=explain)
+    for group, help_, verbs in _GROUPS:
+        subject = words.add_parser(group, help=help_).add_subparsers(required=True, metavar="VERB")
+        for name, short, run, add_arguments in verbs:
+            word = subject.add_parser(name, help=short, description=run.__doc__)
+            add_arguments(word)
+            word.set_defaults(run=run)
+
+
 def add_plan_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``plan check``."""
     text = "a control plan, or an agent's file that names one"
@@ -239,3 +254,21 @@ def _document(parser: argparse.ArgumentParser) -> None:
 def _config(parser: argparse.ArgumentParser) -> None:
     help_ = "the gateway's file (gateway.yaml here when not given)"
     parser.add_argument("--config", type=Path, default=Path("gateway.yaml"), help=help_)
+
+
+_GROUPS = (
+    (
+        "plan",
+        "the data quality control plan",
+        (("check", "find gaps", check_plan, add_plan_arguments),),
+    ),
+    (
+        "lab",
+        "lab values, weighings and stocks",
+        (
+            ("add", "sign one value", add_lab, add_entry_arguments),
+            ("import", "sign a table", import_lab, add_import_arguments),
+            ("list", "show all versions", list_lab, add_list_arguments),
+        ),
+    ),
+)
