@@ -186,8 +186,7 @@ class Pipeline:
         self._tell_late(sink)
         self._memory.done_ns = until_ns
         for live in self._live.values():
-            live.detector.state.windows.hours.clear()
-            live.detector.state.windows.minutes.clear()
+            live.detector.state.windows.clear()
         sink.events.sort(key=lambda event: int(event["t"]))
         return Produce(sink.rows.pieces(self._max_rows), _merge_gaps(sink.events))
 
