@@ -133,6 +133,12 @@ class Windows:
         """The effect that began then has ended."""
         self.records.setdefault(effect_ns, EffectRecord(effect_ns)).closed = True
 
+    def hold(self, effect_ns: int) -> None:
+        """Put the effect that began then aside for review: it is counted nowhere."""
+        record = self.records.get(effect_ns)
+        if record is not None:
+            record.held, record.counted = True, False
+
     def take_hours(self, before_ns: int) -> list[tuple[int, HourSums]]:
         """Remove and give the hours that ended at or before a moment, oldest first."""
         starts = set(self.hours).union(*(record.hours for record in self.records.values()))

@@ -153,9 +153,7 @@ class Pipeline:
         ):
             return
         live.last_ns = sample.time_ns
-        current = live.line.current_last
-        flowing = current is None or current[1] >= live.line.off_below_ka
-        live.detector.step(sample.time_ns, float(value), flowing=flowing)
+        live.detector.step(sample.time_ns, float(value), flowing=live.line.flows)
         for output in live.detector.outputs():
             if isinstance(output, Started):
                 effect_started(live.line.line.id, output, sink)
