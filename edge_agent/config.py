@@ -87,6 +87,12 @@ class Detector(_Strict):
     v_out: float = 1.5
     t_out_s: float = Field(default=60.0, ge=0)
     outage_in_service: bool = True
+    max_bridge_s: float = Field(default=3600.0, ge=0)
+    count_start_up: bool = True
+    hold_suspects: bool = True
+    jump_share: float = Field(default=0.2, gt=0, le=1)
+    jump_pots: int = Field(default=4, ge=2)
+    jump_s: float = Field(default=5.0, gt=0)
 
     @model_validator(mode="after")
     def _levels(self) -> Self:

@@ -150,9 +150,7 @@ class Pipeline:
         ):
             return
         live.last_ns = sample.time_ns
-        current = live.line.current_last
-        flowing = current is None or current[1] >= live.line.off_below_ka
-        live.detector.step(sample.time_ns, float(value), flowing=flowing)
+        live.detector.step(sample.time_ns, float(value), flowing=live.line.flows)
         for output in live.detector.outputs():
             if isinstance(output, Started):
                 effect_started(live.line.line.id, output, sink)
@@ -183,8 +181,7 @@ class Pipeline:
         self._tell_late(sink)
         self._memory.done_ns = until_ns
         for live in self._live.values():
-            live.detector.state.windows.hours.clear()
-            live.detector.state.windows.minutes.clear()
+            live.detector.state.windows.clear()
         sink.events.sort(key=lambda event: int(event["t"]))
         return Produce(sink.rows.pieces(self._max_rows), _merge_gaps(sink.events))
 

@@ -16,6 +16,10 @@ _POT_HOURLY = (
     ("ae_count", "1"),
     ("ae_ov_vs", "V.s"),
     ("ae_ova_vs", "V.s"),
+    ("ae_su_s", "s"),
+    ("ae_su_count", "1"),
+    ("ae_held_s", "s"),
+    ("ae_held_count", "1"),
 )
 _LINE_MINUTELY = (
     ("ae_min", "min"),
