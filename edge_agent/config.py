@@ -12,11 +12,12 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from edge_agent import control_plan, documents, factor_sets
+from edge_agent import control_plan, documents, factor_overrides, factor_sets
 from edge_agent.calc.factors import FactorSet
 from edge_agent.control_plan import ControlPlan
 from edge_agent.documents import Document
 from edge_agent.drivers import AnyDeviceConfig
+from edge_agent.factor_overrides import Override
 from edge_agent.plants import Carbonate, Kiln, SteelWorks
 from edge_agent.wire import cbor
 
@@ -174,6 +175,7 @@ class AgentConfig(_Strict):
     time: Time = Time()
     outbox: Outbox = Outbox()
     factor_set: str
+    overrides: tuple[Override, ...] = ()
     devices: tuple[AnyDeviceConfig, ...] = Field(min_length=1)
     sector: Literal["aluminium", "cement", "steel"] = "aluminium"
     control_plan: ControlPlan | None = None
@@ -339,6 +341,15 @@ def totaliser_of(config: AgentConfig, tag_id: str) -> Any:
             if tag.id == tag_id:
                 return tag
     raise KeyError(tag_id)
+
+
+def factors_of(config: AgentConfig) -> FactorSet:
+    """The factor set of a configuration with the site's own values.
+
+    Raises:
+        ConfigError: there is no such set, or a value of the site does not fit it.
+    """
+    return factor_overrides.apply(factor_sets.find(config.factor_set), config.overrides)
 
 
 def effective(config: AgentConfig, factors: FactorSet, series: list[dict[str, Any]]) -> bytes:

@@ -67,6 +67,8 @@ class _Teller:
         if value.formula is not None:
             yield f"{pad}  公式 formula      {value.formula.text}"
             yield f"{pad}  代入 with numbers {value.formula.with_numbers(value.terms)}"
+            if not value.terms:
+                yield f"{pad}  配置 configuration nothing of this kind is configured 配置中无此项"
             for symbol, term in value.terms:
                 yield f"{pad}  {symbol}:"
                 yield from self._term(term, depth + 1)
