@@ -72,7 +72,7 @@ class Agent:
         self.health = Health()
         device_time = config.time.source == "device"
         self._clock = clock or (DeviceClock() if device_time else SystemClock())
-        factors = factor_sets.find(config.factor_set)
+        factors = config_.factors_of(config)
         signer = keys.load_signer(config.keys.signing)
         gateways = tuple(keys.public_key(path.read_bytes()) for path in config.keys.gateway)
         self._identity = Identity(

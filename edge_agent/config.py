@@ -12,10 +12,13 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from edge_agent import documents, factor_sets
+from edge_agent import control_plan, documents, factor_overrides, factor_sets
 from edge_agent.calc.factors import FactorSet
+from edge_agent.control_plan import ControlPlan
 from edge_agent.documents import Document
 from edge_agent.drivers import AnyDeviceConfig
+from edge_agent.factor_overrides import Override
+from edge_agent.plants import Carbonate, Kiln, SteelWorks
 from edge_agent.wire import cbor
 
 NAME = r"^[a-z0-9][a-z0-9_-]{0,31}$"
@@ -89,6 +92,12 @@ class Detector(_Strict):
     v_out: float = 1.5
     t_out_s: float = Field(default=60.0, ge=0)
     outage_in_service: bool = True
+    max_bridge_s: float = Field(default=3600.0, ge=0)
+    count_start_up: bool = True
+    hold_suspects: bool = True
+    jump_share: float = Field(default=0.2, gt=0, le=1)
+    jump_pots: int = Field(default=4, ge=2)
+    jump_s: float = Field(default=5.0, gt=0)
 
     @model_validator(mode="after")
     def _levels(self) -> Self:
@@ -134,13 +143,18 @@ class Potline(_Strict):
 
 
 class Meter(_Strict):
-    """A totaliser tag and what it counts."""
+    """A totaliser or rate tag and what it counts.
+
+    A tag whose unit is a rate (``t/h``, ``kW``) is integrated by hours; two good samples further
+    apart than ``max_gap_s`` leave missing time between them.
+    """
 
     id: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")
     tag: str
-    role: Literal["electricity", "fuel", "metal"]
+    role: Literal["electricity", "fuel", "metal", "material", "heat"]
     fuel: str | None = None
     potline: str | None = None
+    max_gap_s: float = Field(default=300.0, gt=0, le=3_600)
     instrument: str = ""
     accuracy_class: str = ""
     calibrated_until: str = ""
@@ -165,8 +179,14 @@ class AgentConfig(_Strict):
     time: Time = Time()
     outbox: Outbox = Outbox()
     factor_set: str
+    overrides: tuple[Override, ...] = ()
     devices: tuple[AnyDeviceConfig, ...] = Field(min_length=1)
+    sector: Literal["aluminium", "cement", "steel"] = "aluminium"
+    control_plan: ControlPlan | None = None
     potlines: tuple[Potline, ...] = ()
+    carbonates: tuple[Carbonate, ...] = ()
+    kilns: tuple[Kiln, ...] = ()
+    steel: SteelWorks | None = None
     meters: tuple[Meter, ...] = ()
 
     @field_validator("timezone")
@@ -194,6 +214,7 @@ def load(path: Path) -> AgentConfig:
         raise document.error((), "must be a map of keys")
     expanded = _expand_repeats(document)
     _resolve_paths(expanded.value, path.resolve().parent)
+    _read_plan(expanded.value, path.resolve().parent)
     config = documents.validate(expanded, AgentConfig)
     _check_references(config, document)
     return config
@@ -252,13 +273,21 @@ def _resolve_paths(value: dict[str, Any], folder: Path) -> None:
             part.update({name: absolute(part[name]) for name in names if name in part})
 
 
+def _read_plan(value: dict[str, Any], folder: Path) -> None:
+    """Put the control plan's content in the place of its file's name."""
+    name = value.get("control_plan")
+    if isinstance(name, str):
+        value["control_plan"] = control_plan.to_plain(control_plan.read(folder / name))
+
+
 def _check_references(config: AgentConfig, document: Document) -> None:
     """Every tag that is referred to exists once; devices and lines have different ids."""
     ids = [device.id for device in config.devices] + [line.id for line in config.potlines]
-    ids += [meter.id for meter in config.meters]
+    ids += [meter.id for meter in config.meters] + [kiln.id for kiln in config.kilns]
     for name in ids:
         if ids.count(name) > 1:
             raise document.error((), f"the id {name!r} stands for two things")
+    _check_sector(config, document)
     tags = _tag_ids(config, document)
     for place, line in enumerate(config.potlines):
         _check_potline(line, tags, document, ("potlines", place))
@@ -269,6 +298,23 @@ def _check_references(config: AgentConfig, document: Document) -> None:
             raise document.error((*key, "tag"), f"no device has a tag {meter.tag!r}")
         if meter.potline is not None and meter.potline not in lines:
             raise document.error((*key, "potline"), f"no potline {meter.potline!r}")
+
+
+def _check_sector(config: AgentConfig, document: Document) -> None:
+    """Lines, kilns and units stand in the files of their own sector only."""
+    for key, sector, there in (
+        ("potlines", "aluminium", config.potlines),
+        ("carbonates", "aluminium", config.carbonates),
+        ("kilns", "cement", config.kilns),
+        ("steel", "steel", config.steel),
+    ):
+        if there and config.sector != sector:
+            right = f"sector: {sector} is right"
+            raise document.error((key,), f"the sector is {config.sector!r}", right)
+    plan = config.control_plan
+    if plan is not None and plan.sector != config.sector:
+        message = f"is a plan for {plan.sector!r}; the sector is {config.sector!r}"
+        raise document.error(("control_plan",), message)
 
 
 def _tag_ids(config: AgentConfig, document: Document) -> set[str]:
@@ -301,12 +347,23 @@ def totaliser_of(config: AgentConfig, tag_id: str) -> Any:
     raise KeyError(tag_id)
 
 
+def factors_of(config: AgentConfig) -> FactorSet:
+    """The factor set of a configuration with the site's own values.
+
+    Raises:
+        ConfigError: there is no such set, or a value of the site does not fit it.
+    """
+    return factor_overrides.apply(factor_sets.find(config.factor_set), config.overrides)
+
+
 def effective(config: AgentConfig, factors: FactorSet, series: list[dict[str, Any]]) -> bytes:
     """The configuration document: deterministic CBOR without secrets and local paths."""
     plain = config.model_dump(
         mode="json",
         exclude={"state_dir": True, "keys": True, "mqtt": True, "outbox": True},
     )
+    plan = plain["control_plan"] or {}
+    plain["control_lines"] = plan.pop("parameters", [])  # apart: the wire's maps nest six deep
     plain["factor_set"] = factor_sets.to_plain(factors)
     plain["series"] = series
     plain["v"] = 1

@@ -5,7 +5,6 @@ the tree of that day is the range of leaves since the checkpoint that closed the
 """
 
 import contextlib
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
@@ -86,7 +85,8 @@ class Checkpointer:
             for day in closed
         ]
         head = Head(self.origin, size, root, tuple(lines))
-        made = Checkpoint(size, root, now_ns, notes.sign_checkpoint(head, self.signer))
+        note = notes.sign_checkpoint(head, self.signer)
+        made = Checkpoint(size, root, now_ns, note, self.key.public)
         tree.add_checkpoint(made)
         return made
 
@@ -134,6 +134,6 @@ def _zone_of(plain: object) -> ZoneInfo | None:
         return None
 
 
-def fingerprint(key: NoteKey) -> str:
-    """SHA-256 of the log's public key, as hex, for a trust file."""
-    return hashlib.sha256(key.public).hexdigest()
+def of_config(ledger: Reader, config: GatewayConfig) -> Checkpointer:
+    """Makes checkpoints of a ledger as configured."""
+    return Checkpointer(ledger, log_signer(config), origin(config), config.log.checkpoint_s)

@@ -15,7 +15,7 @@ from typing import Any
 from edge_agent.clock import Clock, SystemClock
 from edge_agent.errors import CarbonError, ConfigError, KeyFileError, StoreError
 from edge_agent.wire import keys
-from gateway import audit, desk, log_desk
+from gateway import audit, desk, factor_desk, log_desk, office
 from gateway.config import GatewayConfig, key_ring, load
 from gateway.ingest.service import serve
 from gateway.ledger import Ledger
@@ -236,6 +236,7 @@ VERBS: tuple[Verb, ...] = (
         log_desk.export,
         (_config_argument, log_desk.add_out),
     ),
+    Verb("trust", "print a trust file of this gateway", log_desk.trust, (_config_argument,)),
     Verb("witness", "run a witness of logs", log_desk.witness, (log_desk.add_config,)),
     Verb("report", "write a month's report and bundle", desk.report, (desk.add_report_arguments,)),
     Verb("verify", "check a bundle offline", desk.verify, (desk.add_verify_arguments,)),
@@ -253,6 +254,8 @@ def _parser() -> argparse.ArgumentParser:
             add(word)
         word.set_defaults(run=verb.run)
     _add_keys(words)
+    factor_desk.add_verbs(words)
+    office.add_verbs(words)
     return parser
 
 

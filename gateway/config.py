@@ -123,6 +123,13 @@ class Agent(Section):
     not_after: Instant | None = None
 
 
+class Person(Section):
+    """Somebody who may sign lab values: the name that stands as author, and the key."""
+
+    name: str = Field(min_length=2, max_length=64)
+    public_key: FilePath
+
+
 class LedgerSettings(Section):
     """Where evidence is kept, and how much is committed at once."""
 
@@ -199,6 +206,7 @@ class GatewayConfig(Section):
     keys: KeyFiles
     mqtt: Mqtt
     agents: list[Agent] = Field(min_length=1)
+    persons: list[Person] = []
     ledger: LedgerSettings = LedgerSettings()
     log: LogSettings = LogSettings()
     store: StoreSettings = SqliteSettings(kind="sqlite")

@@ -1,6 +1,7 @@
 """Verbs about the log: ``checkpoint``, ``log``, ``log-export`` and ``witness``."""
 
 import argparse
+import json
 import signal
 import threading
 from contextlib import closing
@@ -12,10 +13,9 @@ from edge_agent.clock import SystemClock
 from edge_agent.errors import CarbonError, ConfigError
 from edge_agent.wire import keys, notes
 from edge_agent.wire.notes import NoteKey
+from gateway import checkpoints, tiles
 from gateway import config as config_
-from gateway import tiles
-from gateway.checkpoints import Checkpointer, log_signer, origin
-from gateway.config import GatewayConfig, Section
+from gateway.config import Section
 from gateway.ledger import Ledger
 from gateway.witness import Witness
 from gateway.witness_http import serving
@@ -23,16 +23,11 @@ from gateway.witness_http import serving
 FAILED = 1
 
 
-def checkpointer(ledger: Ledger, config: GatewayConfig) -> Checkpointer:
-    """Makes checkpoints of a ledger as configured."""
-    return Checkpointer(ledger, log_signer(config), origin(config), config.log.checkpoint_s)
-
-
 def checkpoint(args: argparse.Namespace) -> int:
     """State the log as it is now, signed, and print the checkpoint."""
     config = config_.load(args.config)
     with closing(Ledger(config.ledger_path)) as ledger:
-        made = checkpointer(ledger, config).now(SystemClock().utc_ns())
+        made = checkpoints.of_config(ledger, config).now(SystemClock().utc_ns())
         if made is None:
             print("the ledger is empty")
             return FAILED
@@ -44,7 +39,7 @@ def show(args: argparse.Namespace) -> int:
     """Show the log: origin, public key, checkpoints and who cosigned them."""
     config = config_.load(args.config)
     with closing(Ledger(config.ledger_path)) as ledger:
-        key = checkpointer(ledger, config).key
+        key = checkpoints.of_config(ledger, config).key
         print(f"origin      {key.name}")
         print(f"public key  {key.public.hex()}")
         print(f"leaves      {ledger.tree.size()}")
@@ -52,6 +47,23 @@ def show(args: argparse.Namespace) -> int:
             names = [line.split(" ")[1] for line in ledger.tree.cosignatures(made.size)]
             witnessed = ", ".join(names) or "not witnessed"
             print(f"checkpoint  {made.size:10d}  {made.root.hex()}  {witnessed}")
+    return 0
+
+
+def trust(args: argparse.Namespace) -> int:
+    """Print a trust file of this gateway; a verifier compares its keys with what was told."""
+    config = config_.load(args.config)
+    with closing(Ledger(config.ledger_path)) as ledger:
+        log = checkpoints.of_config(ledger, config).key
+        enrolled = [one.public.kid.hex() for one in ledger.key_ring().enrolments()]
+    own = keys.load_signer(config.keys.ack).kid.hex()
+    print(f"trusted = {json.dumps(sorted({own, *enrolled}), indent=2)}")
+    print(f"quorum = {min(1, len(config.log.witnesses))}")
+    print(f'\n[log]\norigin = "{log.name}"\nkey = "{log.public.hex()}"')
+    for one in config.log.witnesses:
+        spki = keys.public_key(one.public_key.read_bytes()).spki
+        public = notes.note_key(one.name, spki).public
+        print(f'\n[[witness]]\nname = "{one.name}"\nkey = "{public.hex()}"')
     return 0
 
 

@@ -36,6 +36,7 @@ class MessageType(StrEnum):
     STATUS = "status"
     MONTH = "month"
     MANIFEST = "manifest"
+    LAB = "lab"
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from edge_agent.errors import CarbonError, ConfigError, StoreError
 from edge_agent.service import ServiceManager, report_alive
 from edge_agent.wire import notes
 from edge_agent.wire.keys import KeyRing, Signer, load_signer, public_key
-from gateway.checkpoints import Checkpointer, log_signer, origin
+from gateway.checkpoints import of_config
 from gateway.config import GatewayConfig, key_ring
 from gateway.ingest.intake import Intake, Source
 from gateway.ingest.journal import Journal
@@ -49,11 +49,12 @@ async def serve(config: GatewayConfig, clock: Clock) -> None:
         recorder = await loop.run_in_executor(executor, open_recorder, config, keys, signer, clock)
         try:
             service = _Service(config, recorder, executor, clock)
-            checkpointer = Checkpointer(
-                recorder.ledger, log_signer(config), origin(config), config.log.checkpoint_s
-            )
             keeper = LogKeeper(
-                checkpointer, witnesses(config), executor, clock, service.owe_everyone
+                of_config(recorder.ledger, config),
+                witnesses(config),
+                executor,
+                clock,
+                service.owe_everyone,
             )
             sources = [(one.site, one.agent) for one in keys.enrolments()]
             await service.run(sources, keeper)

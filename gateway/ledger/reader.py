@@ -6,7 +6,7 @@ from typing import Any
 
 from edge_agent.wire.chain import ChainHead
 from edge_agent.wire.keys import Enrolment, KeyRing, public_key
-from gateway.ledger import schema
+from gateway.ledger import lab, schema
 from gateway.ledger.documents import Documents
 from gateway.ledger.entries import LedgerRow, QuarantineCount
 from gateway.ledger.tree import Tree
@@ -128,6 +128,14 @@ class Reader:
         """The public keys ever enrolled; when each was valid was judged at acceptance."""
         rows = self._all("SELECT site, agent, spki FROM enrolments", ())
         return KeyRing([Enrolment(site, agent, public_key(spki)) for site, agent, spki in rows])
+
+    def lab_documents(self, site: str) -> list[tuple[bytes, bytes]]:
+        """Signed lab documents of a site and the signers' keys (SPKI), by arrival."""
+        return lab.documents(self._db, site)
+
+    def lab_versions(self, site: str, name: str) -> int:
+        """How many versions of a lab document there are."""
+        return lab.versions(self._db, site, name)
 
     def is_frozen(self, site: str, agent: str) -> bool:
         """Whether the agent waits for an operator's decision."""

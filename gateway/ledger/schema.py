@@ -50,10 +50,14 @@ CREATE TABLE IF NOT EXISTS nodes (
     PRIMARY KEY (level, place)) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS checkpoints (
     size INTEGER PRIMARY KEY, root BLOB NOT NULL, at_ns INTEGER NOT NULL,
-    note TEXT NOT NULL) STRICT;
+    note TEXT NOT NULL, key BLOB NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS cosignatures (
     size INTEGER NOT NULL, witness TEXT NOT NULL, line TEXT NOT NULL,
     PRIMARY KEY (size, witness)) STRICT;
+CREATE TABLE IF NOT EXISTS lab_documents (
+    id INTEGER PRIMARY KEY, site TEXT NOT NULL, name TEXT NOT NULL, version INTEGER NOT NULL,
+    sha256 BLOB NOT NULL, raw BLOB NOT NULL, spki BLOB NOT NULL, received_ns INTEGER NOT NULL,
+    UNIQUE (site, name, version)) STRICT;
 """
 _KEYS = {
     "batches": "site = new.site AND agent = new.agent AND seq = new.seq OR id = new.id",
@@ -65,6 +69,7 @@ _KEYS = {
     " OR number = new.number",
     "leaves": "position = new.position",
     "nodes": "level = new.level AND place = new.place",
+    "lab_documents": "site = new.site AND name = new.name AND version = new.version OR id = new.id",
 }
 # The insert trigger closes a door: INSERT OR REPLACE deletes without firing delete triggers.
 _TRIGGERS = """

@@ -19,12 +19,13 @@ _PAGE = "SELECT position, leaf, hash FROM leaves WHERE position BETWEEN ? AND ? 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A signed statement of the tree's size and root, as text, and when it was made."""
+    """A signed statement of the tree's size and root, as text: when, and by which raw key."""
 
     size: int
     root: bytes
     at_ns: int
     note: str
+    key: bytes
 
 
 class Tree:
@@ -94,8 +95,10 @@ class Tree:
 
     def add_checkpoint(self, checkpoint: Checkpoint) -> None:
         """Keep a checkpoint; durable on return. The first one of a size stays."""
-        row = (checkpoint.size, checkpoint.root, checkpoint.at_ns, checkpoint.note)
-        self._all("INSERT OR IGNORE INTO checkpoints VALUES (?, ?, ?, ?)", *row)
+        row = (
+            checkpoint.size, checkpoint.root, checkpoint.at_ns, checkpoint.note, checkpoint.key
+        )  # fmt: skip
+        self._all("INSERT OR IGNORE INTO checkpoints VALUES (?, ?, ?, ?, ?)", *row)
 
     def add_cosignature(self, size: int, witness: str, line: str) -> None:
         """Keep a witness's signature line for a checkpoint; durable on return."""
@@ -104,7 +107,7 @@ class Tree:
     def checkpoint(self, at_most: int | None = None) -> Checkpoint | None:
         """The newest checkpoint (of at most a size); None before the first."""
         rows = self._all(
-            "SELECT size, root, at_ns, note FROM checkpoints WHERE size <= ?"
+            "SELECT size, root, at_ns, note, key FROM checkpoints WHERE size <= ?"
             " ORDER BY size DESC LIMIT 1",
             2**62 if at_most is None else at_most,
         )
@@ -113,14 +116,14 @@ class Tree:
     def checkpoint_from(self, size: int) -> Checkpoint | None:
         """The oldest checkpoint of at least this size; None when there is none yet."""
         rows = self._all(
-            "SELECT size, root, at_ns, note FROM checkpoints WHERE size >= ? ORDER BY size LIMIT 1",
+            "SELECT size, root, at_ns, note, key FROM checkpoints WHERE size >= ? ORDER BY size LIMIT 1",
             size,
         )
         return Checkpoint(*rows[0]) if rows else None
 
     def checkpoints(self) -> list[Checkpoint]:
         """All checkpoints, oldest first."""
-        query = "SELECT size, root, at_ns, note FROM checkpoints ORDER BY size"
+        query = "SELECT size, root, at_ns, note, key FROM checkpoints ORDER BY size"
         return [Checkpoint(*row) for row in self._all(query)]
 
     def cosignatures(self, size: int) -> list[str]:

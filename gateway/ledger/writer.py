@@ -10,7 +10,7 @@ from edge_agent.wire.batch import VerifiedBatch
 from edge_agent.wire.chain import ChainHead, extend
 from edge_agent.wire.cose import Verified
 from edge_agent.wire.keys import Enrolment
-from gateway.ledger import schema
+from gateway.ledger import lab, schema
 from gateway.ledger.entries import Evidence, ForkedBatch, Refusal
 from gateway.ledger.reader import Reader
 
@@ -61,6 +61,20 @@ class Ledger(Reader):
     def add_config(self, site: str, agent: str, config: Verified, received_ns: int) -> None:
         """Add a signed configuration under the digest of its payload; known ones stay."""
         self.write(Evidence(configs=[(site, agent, config, received_ns)]))
+
+    def add_lab(
+        self, place: tuple[str, str, int], raw: bytes, spki: bytes, received_ns: int
+    ) -> None:
+        """Add a signed lab document under (site, name, version).
+
+        Raises:
+            StoreError: this version is there already, or the file cannot be written now.
+        """
+        site, name, version = place
+        leaf = merkle.document_leaf("lab", site, name, version, hashlib.sha256(raw).digest())
+        with schema.transaction(self._db):
+            lab.add(self._db, place, raw, spki, received_ns)
+            self.tree.append(leaf)
 
     def quarantine(self, refusal: Refusal) -> None:
         """Keep the beginning of a refused message while there is room; count it always."""

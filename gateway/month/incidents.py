@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 
-from edge_agent.calc.factors import UNVERIFIED
+from edge_agent.calc.factors import SITE, UNVERIFIED, VERIFIED
 from edge_agent.calc.windows import NS_PER_S
 from edge_agent.readings import Event
 from gateway.month.model import Work
@@ -24,7 +24,7 @@ def tell_events(work: Work, events: Sequence[Event]) -> None:
     for kind, text in _INCIDENTS.items():
         found = [event for event in inside if event["type"] == kind]
         if found:
-            work.result.reservations.append(text(found))
+            work.reserve(text(found))
 
 
 def _gap_text(found: Sequence[Event]) -> str:
@@ -48,9 +48,17 @@ _INCIDENTS: dict[str, Callable[[Sequence[Event]], str]] = {
 
 
 def reservations(work: Work) -> None:
-    """One reservation for each unverified factor that was used."""
+    """What was used without a check: factors, open options, and a site's own values."""
     for factor_id, factor in sorted(work.used.items()):
         if factor.status == UNVERIFIED:
-            work.result.reservations.append(
+            work.reserve(
                 f"factor {factor_id} = {factor.value:g} {factor.unit} is unverified 因子未经核实"
             )
+        elif factor.status == SITE:
+            work.reserve(
+                f"factor {factor_id} = {factor.value:g} {factor.unit} is the site's own value, "
+                f"{factor.reason} 企业自定因子"
+            )
+    for name, option in sorted(work.choices.items()):
+        if option.status != VERIFIED:
+            work.reserve(f"option {name} = {option.value} is {option.status} 选项未经核实")

@@ -104,7 +104,7 @@ def test_leaves_and_nodes_cannot_be_changed(filled, tmp_path, table, statement):
 
 def test_checkpoints_are_kept_by_size_and_the_first_one_stays(ledger):
     for size, note in ((3, "three"), (8, "eight"), (3, "another")):
-        ledger.tree.add_checkpoint(Checkpoint(size, bytes(32), size, note))
+        ledger.tree.add_checkpoint(Checkpoint(size, bytes(32), size, note, bytes(32)))
     assert [one.note for one in ledger.tree.checkpoints()] == ["three", "eight"]
     assert ledger.tree.checkpoint().note == "eight"
     assert ledger.tree.checkpoint(7).note == "three"

@@ -1,0 +1,282 @@
+"""A cement plant and a steel works from meter readings and entries to a verified bundle.
+
+Expected figures are the worked cases of ``china.json``.
+"""
+
+import math
+from decimal import Decimal
+
+import pytest
+from openpyxl import load_workbook
+
+from gateway import bundle as bundle_
+from gateway import verify as verify_
+from gateway.explain import explain
+
+HOURS = 744
+
+
+@pytest.fixture(scope="module")
+def cases(vectors):
+    """Rounded steps of the worked cases by case and step."""
+    return {
+        one["id"]: {step["name"]: step["rounded"] for step in (*one["steps"], one["result"])}
+        for one in vectors("china")["vectors"]
+    }
+
+
+def cement_readings(counter, rate):
+    return [
+        *counter("k1.clinker.total", 15_500_000, first=4_290_000_000, modulus=2**32),
+        *rate("k1.clinker.rate", 155_000 / HOURS),
+        *rate("k1.slag.rate", 9_200 / HOURS),
+        *counter("k1.steel_slag.total", 3_500_000),
+        *counter("k1.ash.total", 1_800_000),
+        *counter("k2.clinker.total", 15_500_000),
+        *counter("k2.coal.total", 15_544_450),
+        *counter("grid.energy", 12_000_000),
+    ]
+
+
+def cement_entries(entry):
+    lots = ((5200.4, 22.815), (4810.15, 23.402), (5533.9, 22.19))
+    stock = (("opening", 8420.55), ("bought", 16310.2), ("closing", 9186.3))
+    clinker = (("opening", 20000), ("used", 150000), ("passed_on", 4000), ("closing", 20950))
+    oxides = (("cao", 65.42), ("mgo", 1.87), ("cao_nc", 1.21), ("mgo_nc", 0.09))
+    return [
+        *(
+            entry("analysis", "kiln1.coal", "fuel_ncv", value, "GJ/t", day=5 + 9 * at, mass=mass)
+            for at, (mass, value) in enumerate(lots)
+        ),
+        *(entry("stock", "kiln1.coal", name, value, "t") for name, value in stock),
+        *(entry("stock", "kiln1.clinker", name, value, "t") for name, value in clinker),
+        entry("weighing", "kiln1.diesel", "amount", 42.6, "t"),
+        entry("weighing", "kiln1.limestone", "amount", 200_000, "t"),
+        *(
+            entry("analysis", "kiln2.clinker", f"clinker_{name}", value, "%")
+            for name, value in oxides
+        ),
+        entry("analysis", "kiln2.coal", "fuel_carbon_content", 0.6152, "tC/t", uncertainty=0.01),
+        entry("weighing", "kiln2.rdf", "amount", 2400, "t"),
+        entry("analysis", "kiln2.rdf", "alternative_ncv", 25.5, "GJ/t"),
+        entry("analysis", "kiln2.rdf", "alternative_factor", 85, "kgCO2/GJ"),
+        entry("analysis", "kiln2.rdf", "fossil_fraction", 80, "%"),
+    ]
+
+
+@pytest.fixture(scope="module")
+def cement(build_site, counter, rate, entry):
+    site = build_site("cement", cement_readings(counter, rate), lambda _plain, _plan: None)
+    site.enter("october", cement_entries(entry))
+    return site, site.make()
+
+
+STEEL_FUELS = (
+    ("anthracite", 6150.4, 24.115),
+    ("bituminous", 41200.75, 22.908),
+    ("washed_coal", 128640.2, None),
+    ("coke", 21075.6, None),
+)
+STEEL_MATERIALS = {
+    "limestone": 7400,
+    "dolomite": 12500,
+    "electrode": 96.5,
+    "pig_iron": 2300,
+    "dri": 1500,
+    "scrap": 31000,
+    "ferrochrome_high_carbon": 85,
+    "ferromanganese_high_carbon": 640,
+    "silicomanganese": 2750,
+    "ferrosilicon": 900,
+    "ferronickel": 120,
+    "ferromolybdenum": 45,
+    "ferromanganese_micro_carbon": 330,
+}
+
+
+def steel_entries(entry):
+    carbon = {"hot_metal": 4.3, "scrap": 0.15, "flux": 12, "steel": 0.06, "slag": 0.1}
+    mass = {"hot_metal": 95000, "scrap": 14000, "flux": 5200, "steel": 104500, "slag": 9500}
+    rows = []
+    for name, amount, ncv in STEEL_FUELS:
+        rows += [
+            entry("stock", f"site.{name}", "opening", 1000, "t"),
+            entry("stock", f"site.{name}", "bought", amount, "t"),
+            entry("stock", f"site.{name}", "closing", 1000, "t"),
+        ]
+        if ncv is not None:
+            rows.append(entry("analysis", f"site.{name}", "fuel_ncv", ncv, "GJ/t", mass=100))
+    rows += [
+        entry("weighing", f"site.{name}", "amount", amount, "t")
+        for name, amount in STEEL_MATERIALS.items()
+    ]
+    for name, amount in (("crude_steel", 251300), ("crude_benzol", 905.4), ("tar", 3420.15)):
+        rows.append(entry("weighing", f"site.{name}", "amount", amount, "t"))
+    for name, percent in carbon.items():
+        value = Decimal(str(percent)) / 100
+        rows.append(entry("analysis", f"bof1.{name}", "flow_carbon_content", value, "tC/t"))
+        rows.append(entry("weighing", f"bof1.{name}", "amount", mass[name], "t"))
+    rows += [
+        entry("weighing", "bof1.ldg", "amount", 980, "10^4Nm3"),
+        entry("weighing", "power1.ldg", "amount", 900, "10^4Nm3"),
+        entry("analysis", "bf1.coal", "flow_ncv", 22.908, "GJ/t"),
+        entry("weighing", "bf1.iron", "amount", 190_000, "t"),
+    ]
+    return rows
+
+
+def steel_readings(counter, rate):
+    return [
+        *rate("cog.bought", 4_102_500 / HOURS),
+        *counter("bf1.cog", 950_000),
+        *counter("bf1.bfg_used", 142_000_000),
+        *counter("bf1.bfg_made", 385_000_000),
+        *counter("power1.bfg", 240_000_000),
+        *counter("bf1.coke", 86_400_000),
+        *counter("bf1.coal", 35_100_000),
+        *counter("grid.energy", 48_250_500),
+    ]
+
+
+@pytest.fixture(scope="module")
+def steel(build_site, counter, rate, entry):
+    site = build_site("steel", steel_readings(counter, rate), lambda _plain, _plan: None)
+    site.enter("october", steel_entries(entry))
+    return site, site.make()
+
+
+def test_the_clinker_factor_route_gives_the_worked_case(cement, cases, figures_of):
+    found = figures_of(cement[1])
+    assert Decimal(found["clinker_t", "kiln1"]["value"]) == 155_000
+    assert "rollover" in found["clinker_t", "kiln1"]["note"]
+    assert found["process_co2_t", "kiln1"]["reported"] == cases["CE-02"]["E_process"]
+
+
+def test_kiln_coal_is_blended_by_mass_and_balanced_by_stock(cement, cases, figures_of):
+    found = figures_of(cement[1])
+    assert found["fuel_amount", "kiln1.coal"]["value"] == cases["CE-04"]["FC"]
+    assert found["fuel_ncv", "kiln1.coal"]["reported"] == cases["CE-04"]["NCV"]
+    assert found["fuel_co2_t", "kiln1.coal"]["reported"] == cases["CE-05"]["E_unrounded_NCV"]
+    again = found["fuel_co2_t", "kiln1.coal"]["recomputed_from_rounded"]
+    assert again == cases["CE-05"]["E_comb"]
+
+
+def test_the_oxide_route_and_the_fossil_share_give_the_worked_cases(cement, cases, figures_of):
+    found = figures_of(cement[1])
+    assert found["clinker_factor", "kiln2"]["reported"] == cases["CE-06"]["EF"]
+    assert found["process_co2_t", "kiln2"]["reported"] == cases["CE-06"]["E_clinker"]
+    assert found["alternative_co2_t", "kiln2.rdf"]["reported"] == cases["CE-08"]["E_alt"]
+
+
+def test_measured_carbon_content_wins_on_the_second_kiln(cement, figures_of):
+    expected = 15_544.45 * 0.6152 * 0.99 * 44 / 12
+    found = figures_of(cement[1])["fuel_co2_t", "kiln2.coal"]
+    assert float(found["value"]) == pytest.approx(expected, rel=1e-12)
+
+
+def test_clinker_two_ways_and_their_difference_are_reported(cement, figures_of):
+    found = figures_of(cement[1])
+    assert found["clinker_stock_t", "kiln1"]["value"] == "154950"
+    assert found["clinker_difference_t", "kiln1"]["reported"] == "50.00"
+
+
+def test_the_lines_add_up_to_the_plant(cement, figures_of):
+    found = figures_of(cement[1])
+    lines = [float(found["kiln_co2_t", kiln]["value"]) for kiln in ("kiln1", "kiln2")]
+    assert float(found["total_co2e_t", "site"]["value"]) == pytest.approx(math.fsum(lines))
+    assert found["intensity", "kiln1"]["reported"] == "0.7189"
+
+
+def test_the_enterprise_gives_the_worked_case(steel, cases, figures_of):
+    found = figures_of(steel[1])
+    assert found["combustion_co2_t", "site"]["reported"] == cases["ST-01"]["E_fuel"]
+    assert found["process_co2_t", "site"]["reported"] == cases["ST-04"]["E_process"]
+    assert found["sequestered_co2_t", "site"]["reported"] == cases["ST-05"]["E_product"]
+    assert found["total_co2e_t", "site"]["reported"] == cases["ST-06"]["E_enterprise"]
+    assert found["intensity", "site"]["reported"] == cases["ST-06"]["intensity"]
+
+
+def test_a_blast_furnace_gives_the_worked_case(steel, cases, figures_of):
+    found = figures_of(steel[1])
+    assert found["unit_in_co2_t", "bf1"]["reported"] == cases["ST-07"]["E_in"]
+    assert found["unit_out_co2_t", "bf1"]["reported"] == cases["ST-07"]["E_out"]
+    assert found["unit_co2_t", "bf1"]["reported"] == cases["ST-07"]["E_unit"]
+
+
+def test_a_converter_is_balanced_over_every_flow(steel, cases, figures_of):
+    found = figures_of(steel[1])
+    assert found["unit_balance_co2_t", "bof1"]["reported"] == cases["ST-09"]["E"]
+
+
+def test_gas_that_was_made_and_went_nowhere_is_shown(steel, figures_of):
+    found = figures_of(steel[1])
+    assert found["gas_imbalance", "site.blast_furnace_gas"]["reported"] == "300.00"
+    assert found["gas_imbalance", "site.converter_gas"]["reported"] == "80.00"
+
+
+@pytest.fixture(params=["cement", "steel"])
+def made(request):
+    return request.getfixturevalue(request.param)
+
+
+def test_the_bundle_is_verified_offline(made):
+    verdict = verify_.verify(made[1].files[2])
+    assert verdict.proven, verdict.difference
+    assert any("1 documents" in line for line in verdict.lines)
+
+
+def test_every_reported_value_is_explained_down_to_its_evidence(made):
+    verdict = verify_.verify(made[1].files[2])
+    for value in verdict.content.month.values:
+        text = explain(verdict.content, value.parameter.id, value.scope)
+        assert value.parameter.zh in text
+        assert value.parameter.en in text
+        if value.formula:
+            assert value.formula.text in text
+            assert all(term.name in text for _, term in value.terms)
+        else:
+            assert any(word in text for word in ("来源", "series", "document"))
+        leaf = ("batches", "document", "configuration", "source")
+        assert any(word in text for word in leaf)
+
+
+def test_every_emission_has_an_uncertainty_and_names_what_nobody_stated(made, figures_of):
+    total = figures_of(made[1])["total_co2e_t", "site"]["uncertainty"]
+    assert total["k"] == 2
+    assert 0 < float(total["relative"]) < 0.2
+    assert total["unstated"]
+
+
+def test_the_sheet_carries_every_column_of_the_form(made):
+    book = load_workbook(made[1].files[1], read_only=True)
+    head = [cell.value for cell in next(book.worksheets[0].iter_rows(min_row=4, max_row=4))]
+    for word in ("uncertainty", "recomputed", "substituted", "clause", "evidence", "completeness"):
+        assert any(word in str(text) for text in head), word
+
+
+def forge(path, change, gateway, tmp_path):
+    files = dict(bundle_.read(path).files)
+    files.pop(bundle_.MANIFEST)
+    change(files)
+    forged = tmp_path / "forged.bundle"
+    bundle_.write(forged, files, gateway)
+    return verify_.verify(forged).difference
+
+
+def test_a_bundle_without_its_lab_document_contradicts_its_figures(cement, tmp_path):
+    site, made = cement
+
+    def drop(files):
+        del files[next(name for name in files if name.startswith("lab/"))]
+
+    assert "kiln1" in forge(made.files[2], drop, site.gateway, tmp_path)
+
+
+def test_a_changed_lab_document_is_refused(cement, tmp_path):
+    site, made = cement
+
+    def change(files):
+        name = next(name for name in files if name.startswith("lab/"))
+        files[name] = files[name].replace(b"22.815", b"21.815")
+
+    assert "signature" in forge(made.files[2], change, site.gateway, tmp_path)
