@@ -15,7 +15,7 @@ from typing import Any
 from edge_agent.clock import Clock, SystemClock
 from edge_agent.errors import CarbonError, ConfigError, KeyFileError, StoreError
 from edge_agent.wire import keys
-from gateway import audit, desk, factor_desk, log_desk, office
+from gateway import audit, checkpoints, desk, factor_desk, ledger_audit, log_desk, office
 from gateway.config import GatewayConfig, key_ring, load
 from gateway.ingest.service import serve
 from gateway.ledger import Ledger
@@ -101,9 +101,18 @@ def rebuild(arguments: Arguments) -> int:
 
 
 def compare(arguments: Arguments) -> int:
-    """Compare the store with the ledger."""
-    outcome = OK
-    with _opened(load(arguments.config)) as (ledger, store):
+    """Compare the store with the ledger, and the ledger with its roots."""
+    config = load(arguments.config)
+    with _opened(config) as (ledger, store):
+        key = checkpoints.of_config(ledger, config).key
+        checked = ledger_audit.check(ledger, key)
+        print(
+            f"ledger: {checked.batches} batches, {checked.leaves} leaves, "
+            f"{checked.checkpoints} checkpoints, {len(checked.findings)} findings"
+        )
+        for finding in checked.findings:
+            print(f"  {finding}")
+        outcome = FAILED if checked.findings else OK
         for site in _sites(arguments, ledger):
             differences = audit.compare(ledger, store, site)
             print(f"{site}: {len(differences)} differing hours")

@@ -124,6 +124,20 @@ class Reader:
         query = "SELECT digest FROM configs WHERE site = ? AND agent = ? ORDER BY rowid"
         return [digest for (digest,) in self._all(query, (site, agent))]
 
+    def all_configs(self) -> Iterator[tuple[str, str, bytes, bytes]]:
+        """Site, agent, digest and signed bytes of every configuration, in order of arrival."""
+        with schema.stored():
+            yield from self._db.execute(
+                "SELECT site, agent, digest, raw FROM configs ORDER BY rowid"
+            )
+
+    def all_lab(self) -> Iterator[tuple[str, str, int, bytes]]:
+        """Site, name, version and signed bytes of every lab document, in order of arrival."""
+        with schema.stored():
+            yield from self._db.execute(
+                "SELECT site, name, version, raw FROM lab_documents ORDER BY id"
+            )
+
     def key_ring(self) -> KeyRing:
         """The public keys ever enrolled; when each was valid was judged at acceptance."""
         rows = self._all("SELECT site, agent, spki FROM enrolments", ())
