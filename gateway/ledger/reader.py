@@ -6,7 +6,7 @@ from typing import Any
 
 from edge_agent.wire.chain import ChainHead
 from edge_agent.wire.keys import Enrolment, KeyRing, public_key
-from gateway.ledger import lab, schema
+from gateway.ledger import lab, packing, schema
 from gateway.ledger.documents import Documents
 from gateway.ledger.entries import LedgerRow, QuarantineCount
 from gateway.ledger.tree import Tree
@@ -15,6 +15,7 @@ _PAGE_ROWS = 256
 _MAX_SPAN_NS = 24 * 3600 * 10**9
 _LAST_NS = 2**63 - 1
 _LAST_SEQ = 2**53
+_RAW = 5
 COLUMNS = "id, site, agent, seq, sha256, raw, received_ns, t0, t1, config, flags"
 
 
@@ -186,4 +187,5 @@ class Reader:
 
 def _row(columns: tuple[Any, ...]) -> LedgerRow:
     *most, flags = columns
+    most[_RAW] = packing.unpack(most[_RAW])
     return LedgerRow(*(*most, tuple(flags.split())))

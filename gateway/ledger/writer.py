@@ -10,7 +10,7 @@ from edge_agent.wire.batch import VerifiedBatch
 from edge_agent.wire.chain import ChainHead, extend
 from edge_agent.wire.cose import Verified
 from edge_agent.wire.keys import Enrolment
-from gateway.ledger import lab, schema
+from gateway.ledger import lab, packing, schema
 from gateway.ledger.entries import Evidence, ForkedBatch, Refusal
 from gateway.ledger.reader import Reader
 
@@ -117,7 +117,7 @@ class Ledger(Reader):
             self._db.execute(
                 "INSERT INTO batches (site, agent, seq, sha256, raw, received_ns, t0, t1, config,"
                 " flags) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (site, agent, batch.seq, verified.sha256, verified.raw, received_ns,
+                (site, agent, batch.seq, verified.sha256, packing.pack(verified.raw), received_ns,
                  batch.first_ns, batch.last_ns, batch.config_sha256, " ".join(verified.flags)),
             )  # fmt: skip
             self.tree.append(merkle.batch_leaf(site, agent, batch.seq, verified.sha256))
