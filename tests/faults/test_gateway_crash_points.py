@@ -25,7 +25,7 @@ SITE, AGENT, ORIGIN = "al-001", "gw-01", "carbon-log/test"
 T0 = 1_767_196_800_000_000_000
 MINUTE = 60_000_000_000
 CONFIG = cbor.encode({"site": SITE, "timezone": "Asia/Shanghai"})
-COUNT, STRIDE = 16, 1
+COUNT, STRIDE = 24, 1
 
 
 class StillClock:
