@@ -145,6 +145,14 @@ def test_an_impossible_moisture_is_refused(moisture, match):
         basis.convert(50, Basis.AIR_DRIED, Basis.AS_RECEIVED, moisture)
 
 
+def test_a_moisture_that_was_not_measured_is_not_taken_as_zero():
+    with pytest.raises(CalculationError, match="M_ad was not measured"):
+        basis.convert(50, Basis.AIR_DRIED, Basis.AS_RECEIVED, Moisture(ar_percent=10))
+    with pytest.raises(CalculationError, match="M_ar was not measured"):
+        basis.convert(50, Basis.DRY, Basis.AS_RECEIVED, Moisture(ad_percent=2))
+    assert basis.convert(50, Basis.DRY, Basis.AS_RECEIVED, Moisture(ar_percent=10)) == 45
+
+
 def test_coal_too_wet_to_burn_is_refused():
     """2 GJ/t dry at 50 % moisture and 0.02 GJ/t/% leaves nothing, which is still no error."""
     assert basis.convert_ncv(2, Basis.DRY, Basis.AS_RECEIVED, Moisture(50), 0.02) == 0
