@@ -130,6 +130,7 @@ def burn(use: FuelUse) -> Burnt:
     """
     amount = signed(f"amount of {use.fuel}", use.amount, use.reason)
     oxidised = fraction(f"oxidation of {use.fuel}", use.oxidation)
+    not_negative(ncv_gj=use.ncv_gj or 0.0)
     heat_gj = None if use.ncv_gj is None else amount * use.ncv_gj
     if use.unit not in {TONNE, NM3_10K}:
         message = f"unit of {use.fuel} is {use.unit!r}; {TONNE} or {NM3_10K} is right"
@@ -180,5 +181,5 @@ def _carbon_by_heat(use: FuelUse, amount: float) -> float:
             "carbon per heat"
         )
         raise CalculationError(message)
-    not_negative(ncv_gj=use.ncv_gj, carbon_t_per_gj=use.carbon_t_per_gj)
+    not_negative(carbon_t_per_gj=use.carbon_t_per_gj)
     return amount * use.ncv_gj * use.carbon_t_per_gj
