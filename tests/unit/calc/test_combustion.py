@@ -54,6 +54,9 @@ def test_the_carbon_of_a_gas_may_exceed_one_tonne_a_unit_but_not_that_of_a_solid
         (FuelUse("coke", 1, 1.01, carbon_t_per_unit=0.8), "oxidation of coke is 1.01"),
         (FuelUse("coke", 1, 1, ncv_gj=28), "neither a measured carbon content"),
         (FuelUse("coke", 1, 1, ncv_gj=-28, carbon_t_per_gj=0.03), "ncv_gj is -28"),
+        (FuelUse("coke", 1, 1, ncv_gj=28, carbon_t_per_gj=-0.03), "carbon_t_per_gj is -0.03"),
+        (FuelUse("coke", 1, 1, ncv_gj=math.nan, carbon_t_per_unit=0.8), "ncv_gj is nan"),
+        (FuelUse("coke", 1, 1, carbon_t_per_unit=-0.8), "carbon of coke is -0.8"),
         (FuelUse("coke", 1, 1, unit="kg", carbon_t_per_unit=0.8), "unit of coke is 'kg'"),
     ],
 )
@@ -145,7 +148,17 @@ def test_an_impossible_moisture_is_refused(moisture, match):
         basis.convert(50, Basis.AIR_DRIED, Basis.AS_RECEIVED, moisture)
 
 
+def test_a_moisture_that_was_not_measured_is_not_taken_as_zero():
+    with pytest.raises(CalculationError, match="M_ad was not measured"):
+        basis.convert(50, Basis.AIR_DRIED, Basis.AS_RECEIVED, Moisture(ar_percent=10))
+    with pytest.raises(CalculationError, match="M_ar was not measured"):
+        basis.convert(50, Basis.DRY, Basis.AS_RECEIVED, Moisture(ad_percent=2))
+    assert basis.convert(50, Basis.DRY, Basis.AS_RECEIVED, Moisture(ar_percent=10)) == 45
+
+
 def test_coal_too_wet_to_burn_is_refused():
+    """2 GJ/t dry at 50 % moisture and 0.02 GJ/t/% leaves nothing, which is still no error."""
+    assert basis.convert_ncv(2, Basis.DRY, Basis.AS_RECEIVED, Moisture(50), 0.02) == 0
     with pytest.raises(CalculationError, match="more heat than there is"):
         basis.convert_ncv(20, Basis.DRY, Basis.AS_RECEIVED, Moisture(95), 0.023)
 
@@ -201,6 +214,12 @@ def test_an_uncompensated_volume_needs_pressure_and_temperature():
     assert gas.to_normal(doubled).nm3 == 5
 
 
+def test_a_standard_cubic_metre_of_15_degrees_is_0_948_normal_ones():
+    """The conversion that gas suppliers print for ISO 13443 reference conditions."""
+    one = gas.GasVolume(1, gas.Compensation.NONE, 0, 15)
+    assert round(gas.to_normal(one).nm3, 3) == 0.948
+
+
 def test_the_atmosphere_of_a_plateau_counts():
     plateau = gas.GasVolume(1000, gas.Compensation.NONE, 0, 0, atmosphere_kpa=81.06)
     assert math.isclose(gas.to_normal(plateau).nm3, 800, rel_tol=1e-15)
@@ -234,6 +253,12 @@ def test_heat_of_hot_water_and_steam_by_hand():
     assert math.isclose(energy.hot_water_heat_gj(100, 70, 20, 4.1868), 20.934, rel_tol=1e-15)
     assert math.isclose(energy.steam_heat_gj(10, 2783.74, 83.74), 27, rel_tol=1e-15)
     assert math.isclose(energy.heat_co2(100, 0.11), 11, rel_tol=1e-15)
+
+
+def test_water_at_its_base_holds_no_heat_and_electricity_is_not_sold_unless_said():
+    assert energy.steam_heat_gj(10, 83.74, 83.74) == 0
+    assert energy.hot_water_heat_gj(10, 20, 20, 4.1868) == 0
+    assert energy.electricity_co2([energy.PowerSource("grid", 2, 0.5)]) == {"grid": 1}
 
 
 def test_heat_that_flows_the_wrong_way_is_refused():
