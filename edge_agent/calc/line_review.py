@@ -6,7 +6,8 @@
         acts; where such a dip must show above the current's own scatter and does not, the effect
         is ``uncorroborated``
     L3  both are decided once nothing that is still to come can change them: settle_s after the
-        effect's start; a finished effect is given out then, never before
+        effect's start; a finished effect is given out then, never before; an effect confirmed
+        only later, across silence, is neither suspect nor uncorroborated
 
 The expected dip is (V - V_target) / (pots x (V_target - 1.65 V)), at most 6 %; 1.65 V is the
 extrapolated voltage of a pot without current.
@@ -20,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_agent.calc.detector_state import NS_PER_S, DetectorSettings, Started
+from edge_agent.calc.effect_accounts import START_UNCERTAIN
 from edge_agent.readings import AnodeEffect
 
 SUSPECT, UNCORROBORATED = "suspect", "uncorroborated"
@@ -80,7 +82,9 @@ class LineReview:
             if key in self.verdicts:
                 continue
             started = self.started[key]
-            verdict = Verdict(self._jumped(started), self._echo(started))
+            verdict = Verdict(suspect=False, echo=Echo())
+            if started.confirmed_ns <= started.start_ns + settle_ns:
+                verdict = Verdict(self._jumped(started), self._echo(started))
             self.verdicts[key] = verdict
             if verdict.suspect:
                 suspects.append(started)
@@ -98,7 +102,9 @@ class LineReview:
                 # Without a start on record, as in a state of an older version, none will come.
                 (waiting if key in self.started else out).append(effect)
                 continue
-            flags = ((SUSPECT, verdict.suspect), (UNCORROBORATED, verdict.echo.missing))
+            # After silence the onset, and its dip, may have passed unseen.
+            missing = verdict.echo.missing and START_UNCERTAIN not in effect.flags
+            flags = ((SUSPECT, verdict.suspect), (UNCORROBORATED, missing))
             out.append(
                 replace(
                     effect,

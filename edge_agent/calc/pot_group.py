@@ -7,47 +7,22 @@ find the quiet ones, for which only time passes and the target is learnt; the re
 detector alone: a property test holds this.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_agent.calc.anode_effect import Flags, PotDetector, Quiet, Times, Volts
+from edge_agent.calc.anode_effect import Flags, PotDetector, Quiet
 from edge_agent.calc.detector_state import TARGET_MINUTES, UV_PER_V, DetectorSettings
+from edge_agent.calc.pot_block import PotBlock
 from edge_agent.calc.windows import MINUTE_NS
 
 Counts = NDArray[np.int64]
+Floats = NDArray[np.float64]
+_LATEST = TARGET_MINUTES + 2
+"""So many minutes of a stretch decide the target; earlier ones leave no trace."""
 _KINDS = {None: 0, Quiet.NORMAL: 1, Quiet.DARK: 2, Quiet.AWAY: 3, Quiet.SHORTED: 4}
-
-
-@dataclass(frozen=True, slots=True)
-class Block:
-    """Samples of all pots of a line, one pot after the other.
-
-    ``times`` [ns], ``volts`` [V] and ``on`` (line current flowed) are flat; the samples of pot i
-    are those from ``bounds[i]`` to ``bounds[i + 1]``, in strictly rising order of time.
-    """
-
-    times: Times
-    volts: Volts
-    on: Flags
-    bounds: Counts
-
-    @classmethod
-    def joined(cls, parts: Sequence[tuple[Times, Volts, Flags]]) -> "Block":
-        """One part a pot; parts may be empty."""
-        bounds = np.zeros(len(parts) + 1, dtype=np.int64)
-        np.cumsum([len(times) for times, _, _ in parts], out=bounds[1:])
-        times, volts, on = (np.concatenate(columns) for columns in zip(*parts, strict=True))
-        return cls(times, volts, on, bounds)
-
-    @classmethod
-    def even(cls, times: Times, volts: Volts, on: Flags) -> "Block":
-        """All pots at the same times: ``volts`` of shape [pots, n], ``times`` and ``on`` of [n]."""
-        pots, count = volts.shape
-        bounds = np.arange(pots + 1, dtype=np.int64) * count
-        return cls(np.tile(times, pots), volts.reshape(-1), np.tile(on, pots), bounds)
 
 
 class PotGroup:
@@ -57,20 +32,21 @@ class PotGroup:
         self.detectors = list(detectors)
         self.settings = settings
 
-    def feed(self, block: Block, alone: Iterable[int] = ()) -> None:
+    def feed(self, block: PotBlock, on: Flags, alone: Iterable[int] = ()) -> None:
         """Take the samples of all pots.
 
         Args:
-            block: samples, in the order of ``detectors``.
+            block: samples, in the order of ``detectors``, finite.
+            on: whether the line current flowed at each sample.
             alone: places of pots that the caller feeds himself, because their status changes
                 within the block.
         """
         bounds = block.bounds
-        filled = np.flatnonzero(bounds[1:] > bounds[:-1])
+        filled = block.filled
         if not len(filled):
             return
         skipped = set(alone)
-        quiet = self._quiet(block, filled)
+        quiet = self._quiet(block, on, filled)
         learnt = _MinuteSums.of_block(block) if self.settings.v_target is None else None
         last = bounds[filled + 1] - 1
         ends = zip(
@@ -86,14 +62,14 @@ class PotGroup:
             detector = self.detectors[place]
             if not is_quiet:
                 part = slice(bounds[place], bounds[place + 1])
-                detector.feed(block.times[part], block.volts[part], block.on[part])
+                detector.feed(block.times[part], block.volts[part], on[part])
                 continue
             if learnt is not None and detector.quiet is Quiet.NORMAL:
                 for minute, sum_uv, count in learnt.of(place):
                     detector.state.learn(minute, sum_uv, count)
             detector.pass_to(time_ns, volt)
 
-    def _quiet(self, block: Block, filled: Counts) -> Flags:
+    def _quiet(self, block: PotBlock, on: Flags, filled: Counts) -> Flags:
         """Which of the pots with samples have nothing to judge in this block."""
         states = [self.detectors[place].state for place in filled.tolist()]
         kinds = np.array([_KINDS[self.detectors[place].quiet] for place in filled.tolist()])
@@ -102,18 +78,15 @@ class PotGroup:
             [-1 if state.last_ns is None else state.sample_ns for state in states], dtype=np.int64
         )
         starts = block.bounds[filled]
-        silence = np.diff(block.times, prepend=0)
-        silence[starts] = block.times[starts] - before
-        longest = np.maximum.reduceat(silence, starts)
-        highest = np.maximum.reduceat(block.volts, starts)
-        lowest = np.minimum.reduceat(block.volts, starts)
+        longest = _longest_silence(block, starts, before)
+        highest, lowest = _extremes(block, starts)
         settings = self.settings
-        if block.on.all():
+        if on.all():
             all_on = np.ones(len(filled), dtype=np.bool_)
             none_on = ~all_on
         else:
-            all_on = np.logical_and.reduceat(block.on, starts)
-            none_on = ~np.logical_or.reduceat(block.on, starts)
+            all_on = np.logical_and.reduceat(on, starts)
+            none_on = ~np.logical_or.reduceat(on, starts)
         normal = (highest < settings.v_on) & (lowest >= settings.v_out) & all_on
         if known.any():
             # A pot in circuit by status may show low voltages; they are judged one by one
@@ -123,6 +96,25 @@ class PotGroup:
         by_kind = (np.zeros_like(normal), normal, none_on, ~np.zeros_like(normal))
         fits = np.choose(kinds, (*by_kind, highest < settings.v_out))
         return np.asarray(fits & (longest <= settings.max_hold_ns), dtype=np.bool_)
+
+
+def _longest_silence(block: PotBlock, starts: Counts, before: Counts) -> Counts:
+    """Longest time between two samples of each pot, the one since its last sample included."""
+    if block.row is not None:
+        inner = int(np.diff(block.row).max(initial=0))
+        return np.asarray(np.maximum(block.row[0] - before, inner), dtype=np.int64)
+    silence = np.empty(len(block.times), dtype=np.int64)
+    np.subtract(block.times[1:], block.times[:-1], out=silence[1:])
+    silence[starts] = block.times[starts] - before
+    return np.maximum.reduceat(silence, starts)
+
+
+def _extremes(block: PotBlock, starts: Counts) -> tuple[Floats, Floats]:
+    """Highest and lowest voltage of each pot with samples."""
+    if block.row is not None:
+        rows = block.volts.reshape(len(starts), -1)
+        return rows.max(axis=1), rows.min(axis=1)
+    return np.maximum.reduceat(block.volts, starts), np.minimum.reduceat(block.volts, starts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,8 +127,10 @@ class _MinuteSums:
     first: list[int]
 
     @classmethod
-    def of_block(cls, block: Block) -> "_MinuteSums":
-        """Exact sums of all pots' voltages by minute."""
+    def of_block(cls, block: PotBlock) -> "_MinuteSums":
+        """Exact sums of all pots' voltages by minute; of many minutes only the latest."""
+        if block.row is not None:
+            return cls._of_rows(block.row, block.volts.reshape(len(block.bounds) - 1, -1))
         minutes = block.times // MINUTE_NS
         begins = np.empty(len(minutes), dtype=np.bool_)
         begins[0] = True
@@ -148,9 +142,25 @@ class _MinuteSums:
         first = np.searchsorted(starts, block.bounds)
         return cls(minutes[starts].tolist(), sums.tolist(), counts.tolist(), first.tolist())
 
+    @classmethod
+    def _of_rows(cls, row: Counts, volts: Floats) -> "_MinuteSums":
+        """The same where all pots have the same times."""
+        minutes = row // MINUTE_NS
+        starts = np.flatnonzero(np.diff(minutes, prepend=minutes[0] - 1))[-_LATEST:]
+        cut = int(starts[0])
+        sums = np.add.reduceat(np.rint(volts[:, cut:] * UV_PER_V), starts - cut, axis=1)
+        counts = np.diff(np.append(starts, len(row)))
+        pots = len(volts)
+        return cls(
+            minutes[starts].tolist() * pots,
+            sums.astype(np.int64).reshape(-1).tolist(),
+            counts.tolist() * pots,
+            list(range(0, len(starts) * pots + 1, len(starts))),
+        )
+
     def of(self, place: int) -> Iterable[tuple[int, int, int]]:
         """A pot's stretches; of many only the latest, which are all the target looks at."""
         stop = self.first[place + 1]
-        start = max(self.first[place], stop - TARGET_MINUTES - 2)
+        start = max(self.first[place], stop - _LATEST)
         part = slice(start, stop)
         return zip(self.minutes[part], self.sums[part], self.counts[part], strict=True)
