@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from random import SystemRandom
 
-from edge_agent import __version__, factor_sets
+from edge_agent import __version__
 from edge_agent import config as config_
 from edge_agent.acquisition import Acquisition
 from edge_agent.clock import NS_PER_S, Clock, DeviceClock, SystemClock

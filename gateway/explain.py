@@ -96,6 +96,13 @@ class _Teller:
             )
 
     def _evidence(self, value: MonthValue) -> Iterator[str]:
+        for entry in value.entries:
+            at = to_local(entry.time_ns, self._zone).isoformat(timespec="minutes")
+            mass = f", 质量 mass {entry.mass_t} t" if entry.mass_t is not None else ""
+            yield (
+                f"录入 entry        {at} {entry.item} {entry.quantity} {entry.value} {entry.unit}"
+                f"{mass} ({entry.author})"
+            )
         for sha256 in value.documents:
             yield f"文件 document     lab/{sha256}.cose"
         for name in value.series[:_SHOWN_SERIES]:
@@ -112,7 +119,8 @@ class _Teller:
 
     def _series(self, name: str) -> Iterator[str]:
         month, zone = self._proven.month, self._zone
-        points = self._proven.reader.points(name, month.start_ns, month.end_ns)
+        closing = 1 if name.endswith(".count") else 0  # a totaliser's last reading is at the end
+        points = self._proven.reader.points(name, month.start_ns, month.end_ns + closing)
         hours = sorted({(time - month.start_ns) // HOUR_NS for time in points.times})
         all_hours = (month.end_ns - month.start_ns) // HOUR_NS
         yield (
@@ -127,7 +135,7 @@ class _Teller:
             first, last = carried[0], carried[-1]
             yield (
                 f"  载于 carried by  {first.agent} batch {first.seq} sha256 {first.sha256.hex()} … "
-                f"{last.agent} batch {last.seq} sha256 {last.sha256.hex()} ({len(carried)})"
+                f"{last.agent} batch {last.seq} sha256 {last.sha256.hex()} ({len(carried)} batches)"
             )
         if self._hours:
             yield from self._by_hour(points.times, points.values)

@@ -36,7 +36,7 @@ class Found:
     completeness: float | None = None
     note: str = ""
     series: tuple[str, ...] = ()
-    documents: tuple[str, ...] = ()
+    entries: tuple[Entry, ...] = ()
     meters: tuple[Metered, ...] = ()
 
 
@@ -113,7 +113,7 @@ def _from_entries(work: Work, refs: Sequence[str], unit: str, _line: Line) -> Fo
     amount_ = sum((one.value for one in found), Decimal(0))
     parts = [_entered(one, place) for place, one in enumerate(found)]
     return Found(
-        amount_, f"{len(found)} entries of {_listed(refs)}", total(parts), documents=_papers(found)
+        amount_, f"{len(found)} entries of {_listed(refs)}", total(parts), entries=tuple(found)
     )
 
 
@@ -139,15 +139,11 @@ def _from_stock(work: Work, refs: Sequence[str], unit: str, line: Line) -> Found
         f"stock balance of {refs[0]}: opening + bought - closing - passed on",
         total(parts),
         note=line.get("reason", ""),
-        documents=_papers(found),
+        entries=tuple(found),
     )
 
 
 _GATHER = {"meter": _from_meters, "entry": _from_entries, "stock": _from_stock}
-
-
-def _papers(found: Sequence[Entry]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(one.document for one in found if one.document))
 
 
 def _listed(refs: Sequence[str]) -> str:
@@ -226,7 +222,7 @@ def _add(work: Work, name: tuple[str, str, str], found: Found, filled: Filled | 
         completeness=found.completeness,
         series=found.series,
         note=found.note,
-        documents=found.documents,
+        entries=found.entries,
         uncertain=uncertain,
         substituted=substituted,
     )

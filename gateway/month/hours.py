@@ -10,7 +10,7 @@ from edge_agent.calc.integration import TotaliserRule, step
 from edge_agent.calc.rounding import exact
 from edge_agent.calc.substitution import HOUR_S, Hour
 from edge_agent.calc.uncertainty import Uncertain, of_accuracy_class
-from edge_agent.calc.windows import HOUR_NS, NS_PER_S
+from edge_agent.calc.windows import HOUR_NS, NS_PER_S, to_local
 from edge_agent.errors import CalculationError
 from gateway.month.model import Work
 
@@ -115,7 +115,10 @@ def _totaliser(work: Work, meter: Mapping[str, Any], unit: str) -> Metered | Non
     if not times:
         return None
     scale, divisor = Decimal(meta["scale"]), divisor_to(meta, unit)
-    sums, notes = _running(counts, times, TotaliserRule(meta["modulus"], meta["max_rate_per_h"]))
+    sums, kinds = _running(counts, times, TotaliserRule(meta["modulus"], meta["max_rate_per_h"]))
+    notes = [
+        f"{kind} at {to_local(at, work.zone).isoformat(timespec='seconds')}" for at, kind in kinds
+    ]
     covered = max(0, min(times[-1], end_ns) - max(times[0], start_ns))
     totals = [float(exact(item) * scale / divisor) for item in sums]
     return Metered(
@@ -131,16 +134,16 @@ def _totaliser(work: Work, meter: Mapping[str, Any], unit: str) -> Metered | Non
 
 def _running(
     counts: Sequence[int | float], times: Sequence[int], rule: TotaliserRule
-) -> tuple[list[int | float], list[str]]:
+) -> tuple[list[int | float], list[tuple[int, str]]]:
     """Sum of increments up to each reading, and what happened on the way."""
     sums: list[int | float] = [0]
-    notes: list[str] = []
+    kinds: list[tuple[int, str]] = []
     for place in range(1, len(counts)):
         change = step(counts[place - 1], counts[place], rule, times[place] - times[place - 1])
         sums.append(sums[-1] + change.increment)
         if change.kind:
-            notes.append(f"{change.kind} at {times[place]}")
-    return sums, notes
+            kinds.append((times[place], change.kind))
+    return sums, kinds
 
 
 def _counted_hour(start: int, times: Sequence[int], totals: Sequence[float]) -> Hour:

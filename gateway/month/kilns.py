@@ -104,13 +104,12 @@ def _by_stock(work: Work, scope: str, clinker: MonthValue) -> None:
     exact = (
         parts["used"] + parts["passed_on"] - parts["bought"] + parts["closing"] - parts["opening"]
     )
-    papers = tuple(dict.fromkeys(one.document for one in found if one.document))
     stock = work.add(
         "clinker_stock_t",
         scope,
         Decimal(exact),
         source="used in grinding + sold − bought + closing − opening",
-        documents=papers,
+        entries=tuple(found),
         note="; ".join(f"{name} {value}" for name, value in parts.items()),
     )
     work.compute("clinker_difference_t", scope, DIFFERENCE, {"Q": clinker, "Q_stock": stock})

@@ -81,7 +81,7 @@ def _from_lab(work: Work, name: tuple[str, str], refs: list[str], unit: str) -> 
         method=MEASURED,
         source=f"{len(found)} analyses of {', '.join(refs)}, mean by mass",
         uncertain=uncertain,
-        documents=tuple(dict.fromkeys(one.document for one in found if one.document)),
+        entries=tuple(found),
     )
 
 

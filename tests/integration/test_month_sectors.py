@@ -66,7 +66,7 @@ def cement_entries(entry):
 
 @pytest.fixture(scope="module")
 def cement(build_site, counter, rate, entry):
-    site = build_site("cement", cement_readings(counter, rate), lambda _plain, _plan: None)
+    site = build_site("cement", cement_readings(counter, rate))
     site.enter("october", cement_entries(entry))
     return site, site.make()
 
@@ -140,7 +140,7 @@ def steel_readings(counter, rate):
 
 @pytest.fixture(scope="module")
 def steel(build_site, counter, rate, entry):
-    site = build_site("steel", steel_readings(counter, rate), lambda _plain, _plan: None)
+    site = build_site("steel", steel_readings(counter, rate))
     site.enter("october", steel_entries(entry))
     return site, site.make()
 
