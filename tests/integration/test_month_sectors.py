@@ -4,6 +4,8 @@ Expected figures are the worked cases of ``china.json``.
 """
 
 import math
+import random
+import statistics
 from decimal import Decimal
 
 import pytest
@@ -12,6 +14,7 @@ from openpyxl import load_workbook
 from gateway import bundle as bundle_
 from gateway import verify as verify_
 from gateway.explain import explain
+from gateway.month import MonthValue
 
 HOURS = 744
 
@@ -245,6 +248,31 @@ def test_every_emission_has_an_uncertainty_and_names_what_nobody_stated(made, fi
     assert total["k"] == 2
     assert 0 < float(total["relative"]) < 0.2
     assert total["unstated"]
+
+
+def sampled(term, draws):
+    """A value with its leaves' inputs drawn anew, evaluated through the real formulas."""
+    if isinstance(term, MonthValue) and term.formula is not None:
+        inputs = {symbol: sampled(one, draws) for symbol, one in term.terms}
+        return term.formula.apply(**inputs)
+    given = term.uncertain
+    parts = given.sensitivities.items() if given else ()
+    return float(term.value) + math.fsum(slope * (draws(one) - one.value) for one, slope in parts)
+
+
+def test_the_analytic_uncertainty_agrees_with_monte_carlo(made):
+    month = verify_.verify(made[1].files[2]).content.month
+    total = month.get("total_co2e_t", "site")
+    generator, results = random.Random(7), []
+    for _ in range(4_000):
+        drawn = {}
+
+        def draw(one, drawn=drawn):
+            return drawn.setdefault(one, generator.gauss(one.value, one.standard))
+
+        results.append(sampled(total, draw))
+    assert total.uncertain.standard == pytest.approx(statistics.stdev(results), rel=0.05)
+    assert float(total.value) == pytest.approx(statistics.mean(results), rel=1e-3)
 
 
 def test_the_sheet_carries_every_column_of_the_form(made):

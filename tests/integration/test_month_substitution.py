@@ -22,7 +22,9 @@ def month(build_site, counter, rate, entry):
         plain["kilns"] = plain["kilns"][:1]
         plain["kilns"][0]["stock_balance"] = False
         plan["parameters"] = [
-            line for line in plan["parameters"] if not str(line.get("scope", "")).startswith("kiln2")
+            line
+            for line in plan["parameters"]
+            if not str(line.get("scope", "")).startswith("kiln2")
         ]
 
     readings = [

@@ -52,9 +52,7 @@ def test_an_hour_without_a_successor_is_closed_after_the_longest_gap():
     assert len(integrator.closed(H + 300 * S)) == 1
 
 
-SAMPLES = st.lists(
-    st.tuples(st.integers(1, 900), st.floats(0, 1e4)), min_size=2, max_size=120
-)
+SAMPLES = st.lists(st.tuples(st.integers(1, 900), st.floats(0, 1e4)), min_size=2, max_size=120)
 
 
 def series(steps):
@@ -93,5 +91,7 @@ def test_the_hours_add_up_to_the_bulk_trapezoid(steps):
         np.array([time for time, _ in samples]), np.array([x for _, x in samples]), 600 * S
     )
     hours = integrator.hours.values()
-    assert sum(hour.amount for hour in hours) * 3600 == pytest.approx(bulk.total, rel=1e-9, abs=1e-6)
+    assert sum(hour.amount for hour in hours) * 3600 == pytest.approx(
+        bulk.total, rel=1e-9, abs=1e-6
+    )
     assert sum(hour.covered_s for hour in hours) * S == pytest.approx(bulk.covered_ns, rel=1e-9)

@@ -47,7 +47,8 @@ def test_the_order_of_arrival_of_versions_does_not_matter(signer, person):
 
 
 @pytest.mark.parametrize(
-    ("versions", "named"), [((2,), "versions 2"), ((1, 1), "versions 1, 1"), ((1, 3), "versions 1, 3")]
+    ("versions", "named"),
+    [((2,), "versions 2"), ((1, 1), "versions 1, 1"), ((1, 3), "versions 1, 3")],
 )
 def test_a_hole_or_a_twin_among_versions_is_refused(signer, person, versions, named):
     raw = [lab.sign(paper(version), signer) for version in versions]

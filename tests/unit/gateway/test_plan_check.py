@@ -1,8 +1,6 @@
 """The control plan's check: what a sector requires, and what a plan names that is not there."""
 
 import copy
-import subprocess
-import sys
 from functools import cache
 from pathlib import Path
 
@@ -12,6 +10,7 @@ import yaml
 from edge_agent import control_plan, factor_sets
 from edge_agent.errors import ConfigError
 from gateway import forms, plan_check
+from gateway.cli import main
 from gateway.plan_check import Plant
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -105,7 +104,10 @@ def written(tmp_path, change):
     ("change", "named"),
     [
         (lambda p: p["parameters"][0]["substitution"].append("guess"), "substitution"),
-        (lambda p: p["parameters"][0].update(substitution=["guide_default"]), "guide_default needs"),
+        (
+            lambda p: p["parameters"][0].update(substitution=["guide_default"]),
+            "guide_default needs",
+        ),
         (lambda p: p["parameters"].append(p["parameters"][0]), "stands twice"),
         (lambda p: p["parameters"][0].update(frequenzy="day"), "frequenzy"),
         (lambda p: p["parameters"][0].pop("role"), "role"),
@@ -122,23 +124,16 @@ def test_a_plan_that_breaks_the_schema_names_file_and_key(tmp_path, change, name
     assert caught.value.line > 0
 
 
-def run(*arguments):
-    command = [Path(sys.executable).parent / "carbon-gateway", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
-
-
-def test_the_command_exits_0_when_good_1_with_problems_2_on_a_wrong_file(tmp_path):
-    done = run("plan", "check", PLANTS / "cement.yaml")
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.endswith("good\n")
+def test_the_command_exits_0_when_good_1_with_problems_2_on_a_wrong_file(tmp_path, capsys):
+    assert main(["plan", "check", str(PLANTS / "cement.yaml")]) == 0
+    assert capsys.readouterr().out.endswith("good\n")
     gap = written(tmp_path, lambda plan: plan["parameters"].pop(0))
     text = gap.read_text(encoding="utf-8").replace("clinker_t", "limestone_t")
     gap.write_text(text.replace("scope: kiln2", "scope: kiln8", 1), encoding="utf-8")
-    done = run("plan", "check", gap)
-    assert done.returncode == 1
-    assert "clinker_t 熟料产量: required, but the plan has no source for it" in done.stdout
+    assert main(["plan", "check", str(gap)]) == 1
+    said = capsys.readouterr().out
+    assert "clinker_t 熟料产量: required, but the plan has no source for it" in said
     broken = written(tmp_path, lambda plan: plan.pop("author"))
-    done = run("plan", "check", broken)
-    assert done.returncode == 2
-    assert str(broken) in done.stderr
-    assert run("plan", "check").returncode == 2
+    assert main(["plan", "check", str(broken)]) == 2
+    assert str(broken) in capsys.readouterr().err
+    assert main(["plan", "check"]) == 2

@@ -17,7 +17,13 @@ FACTORS = factor_sets.find("cets-ag-02.01-v01-2024")
 def plant():
     tags = [
         {"id": "feed", "address": 0, "type": "float32", "unit": "t/h", "range": [0, 100]},
-        {"id": "total", "address": 2, "type": "uint32", "unit": "kg", "totaliser": {"modulus": 5000}},
+        {
+            "id": "total",
+            "address": 2,
+            "type": "uint32",
+            "unit": "kg",
+            "totaliser": {"modulus": 5000},
+        },
     ]
     device = {"id": "d", "driver": "modbus", "host": "127.0.0.1", "unit": 1, "interval_s": 30}
     return AgentConfig.model_validate(
