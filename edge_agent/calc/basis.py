@@ -25,16 +25,19 @@ class Basis(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Moisture:
-    """Total moisture as received [%] and moisture of the air-dried analysis sample [%]."""
+    """Total moisture as received [%] and moisture of the air-dried analysis sample [%].
 
-    ar_percent: float
-    ad_percent: float = 0.0
+    None where it was not measured; a conversion that needs it is refused.
+    """
+
+    ar_percent: float | None = None
+    ad_percent: float | None = None
 
     def of(self, basis: Basis) -> float:
         """Moisture [%] of a basis.
 
         Raises:
-            CalculationError: it is outside 0 to 100, or 100: nothing but water.
+            CalculationError: it was not measured, or is outside 0 to 100.
         """
         match basis:
             case Basis.AS_RECEIVED:
@@ -45,6 +48,9 @@ class Moisture:
                 return 0.0
             case _:
                 assert_never(basis)
+        if value is None:
+            message = f"{name} was not measured: this basis cannot be converted"
+            raise CalculationError(message)
         percent(**{name: value})
         return value
 

@@ -1,6 +1,7 @@
 """Factor files: what stands in them, what is refused, and how a site puts its own values in."""
 
 import dataclasses
+import functools
 import json
 import re
 from datetime import date
@@ -22,7 +23,8 @@ SETS = (
     "gbt-32151.4-2015", "gbt-32151.5-2015", "gbt-32151.8-2015", "ipcc-2006", "ipcc-2019",
     "us-40cfr98-f",
 )  # fmt: skip
-CEMENT, STEEL, ALUMINIUM = (factor_sets.find(SETS[i]) for i in range(3))
+find = functools.cache(factor_sets.find)
+CEMENT, STEEL, ALUMINIUM = (find(SETS[i]) for i in range(3))
 PFC = json.loads(
     (Path(__file__).parents[1] / "data" / "vectors" / "pfc.json").read_text(encoding="utf-8")
 )
@@ -93,7 +95,7 @@ def rows(text):
 
 @pytest.mark.parametrize("name", GBT)
 def test_a_set_of_2015_holds_its_fuel_table(name):
-    factors = factor_sets.find(name)
+    factors = find(name)
     for fuel, *expected in rows(FUELS_2015):
         found = [factors.get(f"fuel.{fuel}.{key}").value for key in ("ncv", "carbon", "oxidation")]
         assert found == expected, fuel
@@ -132,7 +134,7 @@ STEEL_2015 = {
 )
 def test_a_steel_set_holds_its_materials_and_products(name, expected):
     """domain-china.md 5.3 and 5.4, all of them and no other."""
-    factors = factor_sets.find(name)
+    factors = find(name)
     for kind, values in expected.items():
         found = {
             key.rpartition(".")[2]: factors.get(key).value
@@ -145,7 +147,7 @@ def test_a_steel_set_holds_its_materials_and_products(name, expected):
 def test_the_cement_sets_hold_their_clinker_factors():
     found = {kind: CEMENT.get(f"clinker.{kind}.ef").value for kind in vocabulary.CLINKERS}
     assert found == {"portland": 0.535, "white": 0.55, "sulfoaluminate": 0.413, "aluminate": 0.292}
-    assert factor_sets.find("gbt-32151.8-2015").get("clinker.portland.ef").value == 0.535
+    assert find("gbt-32151.8-2015").get("clinker.portland.ef").value == 0.535
 
 
 @pytest.mark.parametrize(
@@ -183,7 +185,7 @@ def test_ipcc_2019_holds_the_slopes_that_the_eu_prints():
     table = PFC["coefficient_tables"]["CBAM2025_slope"]
     assert len(table) >= 6
     for name in ("ipcc-2019", "eu-cbam-2025"):
-        factors = factor_sets.find(name)
+        factors = find(name)
         for technology, values in table.items():
             key = technology.lower()
             assert factors.get(f"pfc.slope.{key}").value == values["slope"]
@@ -191,7 +193,7 @@ def test_ipcc_2019_holds_the_slopes_that_the_eu_prints():
 
 
 def test_the_us_set_changes_its_warming_potentials_with_reporting_year_2025():
-    factors = factor_sets.find("us-40cfr98-f")
+    factors = find("us-40cfr98-f")
     assert factors.get("gwp100.cf4", date(2024, 12, 31)).value == 7390
     assert factors.get("gwp100.cf4", date(2025, 1, 1)).value == 6630
 
@@ -201,7 +203,7 @@ def test_the_us_set_changes_its_warming_potentials_with_reporting_year_2025():
 
 @pytest.mark.parametrize("name", SETS)
 def test_every_value_names_document_unit_and_status(name):
-    factors = factor_sets.find(name)
+    factors = find(name)
     for factor in factors.all():
         assert len(factor.source) > 10, factor.id
         assert factor.status in {VERIFIED, UNVERIFIED}
@@ -213,7 +215,7 @@ def test_only_what_was_read_in_a_primary_text_is_verified():
     verified = {
         (name, factor.id, factor.source)
         for name in SETS
-        for factor in factor_sets.find(name).all()
+        for factor in find(name).all()
         if factor.status == VERIFIED
     }
     assert {name for name, _, _ in verified} == {"ipcc-2006", "ipcc-2019", "us-40cfr98-f"}
@@ -240,7 +242,7 @@ def test_every_clause_that_is_not_settled_is_an_option_of_some_set():
 
 @pytest.mark.parametrize("name", SETS)
 def test_a_value_under_a_choice_has_a_value_for_the_choice_that_is_taken(name):
-    factors = factor_sets.find(name)
+    factors = find(name)
     for key, versions in factors.factors.items():
         if any(factor.when for factor in versions):
             assert key in factors
@@ -281,7 +283,7 @@ def test_options_name_the_values_they_may_take():
 
 @pytest.mark.parametrize("name", SETS)
 def test_a_set_survives_the_configuration_document(name):
-    factors = factor_sets.find(name)
+    factors = find(name)
     plain = factor_sets.to_plain(factors)
     assert factor_sets.from_plain(cbor.decode(cbor.encode(plain))) == factors
     assert len(cbor.encode(plain)) < 32_768
@@ -297,6 +299,13 @@ def test_a_document_of_before_options_is_still_read():
         ],
     }  # fmt: skip
     assert factor_sets.from_plain(plain).get("gwp100.cf4").source == "IPCC AR5"
+
+
+def test_a_document_that_breaks_a_rule_is_refused():
+    plain = factor_sets.to_plain(ALUMINIUM)
+    plain["factors"][3]["unit"] = "kg"
+    with pytest.raises(ValueError, match=r"factors\[3\].unit: the unit of anode.sulphur is 'kg'"):
+        factor_sets.from_plain(plain)
 
 
 # -- what is refused --------------------------------------------------------------------------
@@ -339,6 +348,7 @@ def test_a_small_set_of_a_plant_s_own_is_read(tmp_path):
         ("status: unverified, when", "status: site, when", 9, "a factor file has no site values"),
         ("gwp_set: {value: ar5, source: lab, status: unverified}",
          "gwp_set: {value: ar5, source: lab, status: site}", 7, "a factor file has no site values"),
+        ("{value: ar5, source: lab", "{value: ar5, source: lap", 7, "no source 'lap' .known: lab"),
         ("value: 6630", "value: .nan", 9, "finite"),
         ("value: 6630", "price: 6630", 9, r"value: this key is missing"),
         ("version: 1", "version: 0", 3, "greater than or equal to 1"),
@@ -467,7 +477,7 @@ def test_the_names_inside_ids_are_words_of_the_vocabulary(name):
         "oxidation.solid": vocabulary.EQUIPMENT, "steel.material": vocabulary.STEEL_MATERIALS,
         "steel.product": vocabulary.STEEL_PRODUCTS,
     }  # fmt: skip
-    for key in factor_sets.find(name).factors:
+    for key in find(name).factors:
         for start, words in lists.items():
             if key.startswith(f"{start}."):
                 assert key.removeprefix(f"{start}.").split(".")[0] in words, key

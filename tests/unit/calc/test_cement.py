@@ -112,3 +112,18 @@ def test_a_stock_that_eats_clinker_is_refused():
 def test_a_line_that_stood_still_has_no_intensity():
     assert LineTotal(3, 0, 0).intensity_t_per_t is None
     assert LineTotal(3, 4, 10, alternative_fuel_t=1).intensity_t_per_t == 0.8
+
+
+@pytest.mark.parametrize(
+    "oxides",
+    [
+        (1.1, 0, 0, 0),
+        (0.6, 0.02, 0.61, 0),
+        (0.6, 0.02, 0, 0.03),
+        (65, 2.2, 0, 0),
+        (0.6, 0, -0.1, 0),
+    ],
+)
+def test_oxides_that_are_no_fractions_or_parts_above_their_whole_are_refused(oxides):
+    with pytest.raises(CalculationError, match="fractions with part <= whole"):
+        cement.clinker_factor(*oxides)

@@ -125,6 +125,17 @@ def test_a_case_that_points_at_nothing_or_itself_is_refused():
     dust = VECTORS["CE-07"]["inputs"]
     with pytest.raises(CalculationError, match="no case 'CE-06'"):
         vector_cases.evaluate({"vectors": [{"id": "CE-07", "inputs": dust}]})
+    with pytest.raises(CalculationError, match="CE-01 has no step 'EF'; it has E_process"):
+        vector_cases.evaluate(
+            {
+                "vectors": [
+                    {"id": "CE-01", "inputs": VECTORS["CE-01"]["inputs"]},
+                    {"id": "X", "inputs": {**dust, "EF": "from CE-01"}},
+                ]
+            }
+        )
+    with pytest.raises(CalculationError, match="no case 'ST-01' with fuels"):
+        vector_cases.evaluate({"vectors": [{"id": "X", "inputs": VECTORS["ST-02"]["inputs"]}]})
     circle = {"vectors": [{"id": "A", "inputs": {**dust, "EF": "from A"}}]}
     with pytest.raises(CalculationError, match="computed from itself"):
         vector_cases.evaluate(circle)

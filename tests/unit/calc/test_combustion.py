@@ -145,7 +145,17 @@ def test_an_impossible_moisture_is_refused(moisture, match):
         basis.convert(50, Basis.AIR_DRIED, Basis.AS_RECEIVED, moisture)
 
 
+def test_a_moisture_that_was_not_measured_is_not_taken_as_zero():
+    with pytest.raises(CalculationError, match="M_ad was not measured"):
+        basis.convert(50, Basis.AIR_DRIED, Basis.AS_RECEIVED, Moisture(ar_percent=10))
+    with pytest.raises(CalculationError, match="M_ar was not measured"):
+        basis.convert(50, Basis.DRY, Basis.AS_RECEIVED, Moisture(ad_percent=2))
+    assert basis.convert(50, Basis.DRY, Basis.AS_RECEIVED, Moisture(ar_percent=10)) == 45
+
+
 def test_coal_too_wet_to_burn_is_refused():
+    """2 GJ/t dry at 50 % moisture and 0.02 GJ/t/% leaves nothing, which is still no error."""
+    assert basis.convert_ncv(2, Basis.DRY, Basis.AS_RECEIVED, Moisture(50), 0.02) == 0
     with pytest.raises(CalculationError, match="more heat than there is"):
         basis.convert_ncv(20, Basis.DRY, Basis.AS_RECEIVED, Moisture(95), 0.023)
 
@@ -199,6 +209,12 @@ def test_an_uncompensated_volume_needs_pressure_and_temperature():
     assert gas.to_normal(normal).nm3 == 5
     doubled = gas.GasVolume(5, gas.Compensation.NONE, 101.325, 273.15)
     assert gas.to_normal(doubled).nm3 == 5
+
+
+def test_a_standard_cubic_metre_of_15_degrees_is_0_948_normal_ones():
+    """The conversion that gas suppliers print for ISO 13443 reference conditions."""
+    one = gas.GasVolume(1, gas.Compensation.NONE, 0, 15)
+    assert round(gas.to_normal(one).nm3, 3) == 0.948
 
 
 def test_the_atmosphere_of_a_plateau_counts():

@@ -1,12 +1,14 @@
 """Rates to hourly amounts: by hand, against the bulk trapezoid, and for any split."""
 
+import itertools
+
 import numpy as np
 import pytest
+from edge_agent.calc.rates import trapezoid
 from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_agent.calc.rate import RateIntegrator
-from edge_agent.calc.rates import trapezoid
 
 S = 10**9
 H = 3600 * S
@@ -68,7 +70,7 @@ def test_any_split_and_any_restart_gives_the_same_bits_as_the_whole(steps, cuts,
     expected = dict(whole.closed(10**18))
     split, found = RateIntegrator(600), {}
     edges = [0, *sorted(min(cut, len(samples)) for cut in cuts), len(samples)]
-    for low, high in zip(edges, edges[1:], strict=False):
+    for low, high in itertools.pairwise(edges):
         split.feed(samples[low:high])
         if high:
             done = split.closed(samples[high - 1][0] + 1)

@@ -211,3 +211,10 @@ def test_a_material_out_of_range_is_refused_by_name():
 def test_intensity_of_no_product_is_none():
     assert steel.intensity(5, 0) is None
     assert steel.intensity(5, 4) == 1.25
+
+
+@pytest.mark.parametrize("stream", [(-1, 0.5), (1, 1.5), (1, -0.1), (math.nan, 0.5)])
+def test_a_balance_with_an_impossible_stream_is_refused(stream):
+    for sides in (([stream], []), ([], [stream])):
+        with pytest.raises(CalculationError, match="0 to 1 are right"):
+            steel.carbon_balance_co2(*sides)
