@@ -1,8 +1,9 @@
 """All anode-effect detection of one potline: voltages and line current in, effects and sums out.
 
-The agent feeds it minute by minute, a recomputation in pieces of any size: the events and the
-hours' sums are the same. Samples come in order of time; what may still be late, the caller has
-waited for. ``settle`` says up to when everything is in.
+The agent feeds it minute by minute, ``recompute`` runs it over stored samples in pieces of any
+size: the events and the hours' sums are the same. Samples come in order of time; what may still
+be late, the caller has waited for. ``settle`` says up to when everything is in. Voltages out of
+the instrument's range or frozen are missing, never zero.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_agent.calc.anode_effect import Flags, PotDetector, Times, Volts
+from edge_agent.calc.anode_effect import Flags, PotDetector, Times
 from edge_agent.calc.detector_state import (
     NS_PER_S,
     DetectorSettings,
@@ -22,11 +23,32 @@ from edge_agent.calc.detector_state import (
 )
 from edge_agent.calc.effect_windows import HourSums
 from edge_agent.calc.line_review import LineReview
-from edge_agent.calc.pot_group import Block, PotGroup
+from edge_agent.calc.pot_block import PotBlock, StuckPots
+from edge_agent.calc.pot_group import PotGroup
+from edge_agent.calc.quality import in_range
 from edge_agent.readings import AnodeEffect
 
 CURRENT_HOLD_NS = 60 * NS_PER_S
 """How long a reading of the line current stands; then it is unknown, which counts as flowing."""
+
+END_OF_TIME_NS = 2**62
+
+
+@dataclass(frozen=True, slots=True)
+class LineRules:
+    """What holds for a whole line: detector, limits of its instruments, hours of its zone.
+
+    ``off_below_ka``: line current under which there is no electrolysis [kA]; the ranges [V] and
+    [kA] are those of the instruments; a voltage that stays exactly equal for ``stuck_s`` is
+    frozen; ``hour_offset_ns`` is the part of the zone's offset beyond whole hours.
+    """
+
+    detector: DetectorSettings
+    off_below_ka: float = 0.0
+    voltage_range: tuple[float, float] = (-5.0, 120.0)
+    current_range_ka: tuple[float, float] = (-1.0, 1_000.0)
+    stuck_s: float = 300.0
+    hour_offset_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,49 +87,49 @@ class LineCurrent:
 class LineDetector:
     """The pots of a line under one current: detectors, and the review of what they find."""
 
-    def __init__(
-        self,
-        pots: Sequence[str],
-        settings: DetectorSettings,
-        off_below_ka: float = 0.0,
-        hour_offset_ns: int = 0,
-    ) -> None:
-        self.settings = settings
-        self.current = LineCurrent(off_below_ka)
-        self.detectors = {pot: PotDetector(pot, settings) for pot in pots}
+    def __init__(self, pots: Sequence[str], rules: LineRules) -> None:
+        self.rules = rules
+        self.settings = rules.detector
+        self.current = LineCurrent(rules.off_below_ka)
+        self.detectors = {pot: PotDetector(pot, self.settings) for pot in pots}
         for detector in self.detectors.values():
-            detector.state.windows.offset_ns = hour_offset_ns
-        self._group = PotGroup(self.detectors.values(), settings)
-        self._review = LineReview(len(pots), settings)
+            detector.state.windows.offset_ns = rules.hour_offset_ns
+        self._stuck = StuckPots.none(len(self.detectors))
+        self._group = PotGroup(self.detectors.values(), self.settings)
+        self._review = LineReview(len(self.detectors), self.settings)
         self._gaps: list[Gap] = []
 
-    def add_current(self, times: Times, current_ka: NDArray[np.float64]) -> None:
-        """Line current [kA] at rising times [ns]; to be given before the voltages it belongs to."""
-        self.current.add(times, current_ka)
-        self._review.add_current(times, current_ka)
+    def add_current(self, times: Times, current_ka: NDArray[np.float64]) -> Flags:
+        """Line current [kA] at rising times [ns], given before the voltages it belongs to.
+
+        Gives which readings are within the instrument's range; the others count for nothing.
+        """
+        good = in_range(current_ka, *self.rules.current_range_ka)
+        self.current.add(times[good], current_ka[good])
+        self._review.add_current(times[good], current_ka[good])
+        return good
 
     def feed(
-        self,
-        times: Times,
-        volts: Volts,
-        bounds: NDArray[np.int64],
-        changes: Mapping[str, Sequence[StatusChange]] | None = None,
-    ) -> None:
-        """Take the samples of all pots, one pot after the other.
+        self, raw: PotBlock, changes: Mapping[str, Sequence[StatusChange]] | None = None
+    ) -> PotBlock:
+        """Take the samples of all pots; gives those that are usable.
 
         Args:
-            times: ns, rising within each pot.
-            volts: finite [V].
-            bounds: the samples of pot i are those from ``bounds[i]`` to ``bounds[i + 1]``.
+            raw: as measured, NaN for a bad sample.
             changes: status changes by pot, in order of time, within the time of the samples.
         """
-        block = Block(times, volts, self.current.flowing(times), bounds)
+        block = raw.keep(in_range(raw.volts, *self.rules.voltage_range))
+        block = block.keep(self._stuck.moving(block, round(self.rules.stuck_s * NS_PER_S)))
+        on = self.current.flowing(block.times)
         changed = {pot: some for pot, some in (changes or {}).items() if some}
         alone = [place for place, pot in enumerate(self.detectors) if pot in changed]
-        self._group.feed(block, alone)
+        self._group.feed(block, on, alone)
         for place in alone:
             detector = self._group.detectors[place]
-            _feed_with_changes(detector, block, place, changed[detector.pot])
+            part = slice(block.bounds[place], block.bounds[place + 1])
+            samples = (block.times[part], block.volts[part], on[part])
+            _feed_with_changes(detector, *samples, changed[detector.pot])
+        return block
 
     def settle(self, until_ns: int) -> list[AnodeEffect | Gap]:
         """All before ``until_ns`` was fed: decide, and give finished effects and gaps."""
@@ -133,6 +155,12 @@ class LineDetector:
             open_ns = detector.state.unsettled_ns
             settled_ns = before_ns if open_ns is None else min(before_ns, open_ns)
             for start, sums in detector.state.windows.take_hours(settled_ns):
+                yield pot, start, sums
+
+    def take_rest(self) -> Iterator[tuple[str, int, HourSums]]:
+        """Remove and give all hours, settled or not."""
+        for pot, detector in self.detectors.items():
+            for start, sums in detector.state.windows.take_hours(END_OF_TIME_NS):
                 yield pot, start, sums
 
     def take_minutes(self, until_ns: int) -> dict[int, int]:
@@ -166,7 +194,12 @@ class LineDetector:
         return {
             "current": [self.current.times.tolist()[-1:], self.current.values.tolist()[-1:]],
             "review": self._review.dump(),
-            "pots": {pot: detector.state.dump() for pot, detector in self.detectors.items()},
+            "pots": {
+                pot: [detector.state.dump(), float(value), int(since_ns)]
+                for (pot, detector), value, since_ns in zip(
+                    self.detectors.items(), self._stuck.values, self._stuck.since_ns, strict=True
+                )
+            },
         }
 
     def restore(self, stored: dict[str, Any]) -> None:
@@ -175,17 +208,21 @@ class LineDetector:
         self.current.times = np.array(times, dtype=np.int64)
         self.current.values = np.array(values, dtype=np.float64)
         self._review.restore(stored["review"])
-        for pot, state in stored["pots"].items():
-            if pot in self.detectors:
-                self.detectors[pot].state = DetectorState.load(state)
+        for place, (pot, detector) in enumerate(self.detectors.items()):
+            if pot in stored["pots"]:
+                state, value, since_ns = stored["pots"][pot]
+                detector.state = DetectorState.load(state)
+                self._stuck.values[place], self._stuck.since_ns[place] = value, since_ns
 
 
 def _feed_with_changes(
-    detector: PotDetector, block: Block, place: int, changes: Sequence[StatusChange]
+    detector: PotDetector,
+    times: Times,
+    volts: NDArray[np.float64],
+    on: Flags,
+    changes: Sequence[StatusChange],
 ) -> None:
     """Feed one pot, with its status changes at their times."""
-    part = slice(block.bounds[place], block.bounds[place + 1])
-    times, volts, on = block.times[part], block.volts[part], block.on[part]
     start = 0
     for change in changes:
         stop = int(np.searchsorted(times, change.time_ns))

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_agent.calc.detector_state import NS_PER_S, DetectorSettings, Started
+from edge_agent.calc.effect_accounts import START_UNCERTAIN
 from edge_agent.readings import AnodeEffect
 
 SUSPECT, UNCORROBORATED = "suspect", "uncorroborated"
@@ -98,7 +99,9 @@ class LineReview:
                 # Without a start on record, as in a state of an older version, none will come.
                 (waiting if key in self.started else out).append(effect)
                 continue
-            flags = ((SUSPECT, verdict.suspect), (UNCORROBORATED, verdict.echo.missing))
+            # After silence the onset, and its dip, may have passed unseen.
+            missing = verdict.echo.missing and START_UNCERTAIN not in effect.flags
+            flags = ((SUSPECT, verdict.suspect), (UNCORROBORATED, missing))
             out.append(
                 replace(
                     effect,

@@ -7,47 +7,19 @@ find the quiet ones, for which only time passes and the target is learnt; the re
 detector alone: a property test holds this.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_agent.calc.anode_effect import Flags, PotDetector, Quiet, Times, Volts
+from edge_agent.calc.anode_effect import Flags, PotDetector, Quiet
 from edge_agent.calc.detector_state import TARGET_MINUTES, UV_PER_V, DetectorSettings
+from edge_agent.calc.pot_block import PotBlock
 from edge_agent.calc.windows import MINUTE_NS
 
 Counts = NDArray[np.int64]
 _KINDS = {None: 0, Quiet.NORMAL: 1, Quiet.DARK: 2, Quiet.AWAY: 3, Quiet.SHORTED: 4}
-
-
-@dataclass(frozen=True, slots=True)
-class Block:
-    """Samples of all pots of a line, one pot after the other.
-
-    ``times`` [ns], ``volts`` [V] and ``on`` (line current flowed) are flat; the samples of pot i
-    are those from ``bounds[i]`` to ``bounds[i + 1]``, in strictly rising order of time.
-    """
-
-    times: Times
-    volts: Volts
-    on: Flags
-    bounds: Counts
-
-    @classmethod
-    def joined(cls, parts: Sequence[tuple[Times, Volts, Flags]]) -> "Block":
-        """One part a pot; parts may be empty."""
-        bounds = np.zeros(len(parts) + 1, dtype=np.int64)
-        np.cumsum([len(times) for times, _, _ in parts], out=bounds[1:])
-        times, volts, on = (np.concatenate(columns) for columns in zip(*parts, strict=True))
-        return cls(times, volts, on, bounds)
-
-    @classmethod
-    def even(cls, times: Times, volts: Volts, on: Flags) -> "Block":
-        """All pots at the same times: ``volts`` of shape [pots, n], ``times`` and ``on`` of [n]."""
-        pots, count = volts.shape
-        bounds = np.arange(pots + 1, dtype=np.int64) * count
-        return cls(np.tile(times, pots), volts.reshape(-1), np.tile(on, pots), bounds)
 
 
 class PotGroup:
@@ -57,20 +29,21 @@ class PotGroup:
         self.detectors = list(detectors)
         self.settings = settings
 
-    def feed(self, block: Block, alone: Iterable[int] = ()) -> None:
+    def feed(self, block: PotBlock, on: Flags, alone: Iterable[int] = ()) -> None:
         """Take the samples of all pots.
 
         Args:
-            block: samples, in the order of ``detectors``.
+            block: samples, in the order of ``detectors``, finite.
+            on: whether the line current flowed at each sample.
             alone: places of pots that the caller feeds himself, because their status changes
                 within the block.
         """
         bounds = block.bounds
-        filled = np.flatnonzero(bounds[1:] > bounds[:-1])
+        filled = block.filled
         if not len(filled):
             return
         skipped = set(alone)
-        quiet = self._quiet(block, filled)
+        quiet = self._quiet(block, on, filled)
         learnt = _MinuteSums.of_block(block) if self.settings.v_target is None else None
         last = bounds[filled + 1] - 1
         ends = zip(
@@ -86,14 +59,14 @@ class PotGroup:
             detector = self.detectors[place]
             if not is_quiet:
                 part = slice(bounds[place], bounds[place + 1])
-                detector.feed(block.times[part], block.volts[part], block.on[part])
+                detector.feed(block.times[part], block.volts[part], on[part])
                 continue
             if learnt is not None and detector.quiet is Quiet.NORMAL:
                 for minute, sum_uv, count in learnt.of(place):
                     detector.state.learn(minute, sum_uv, count)
             detector.pass_to(time_ns, volt)
 
-    def _quiet(self, block: Block, filled: Counts) -> Flags:
+    def _quiet(self, block: PotBlock, on: Flags, filled: Counts) -> Flags:
         """Which of the pots with samples have nothing to judge in this block."""
         states = [self.detectors[place].state for place in filled.tolist()]
         kinds = np.array([_KINDS[self.detectors[place].quiet] for place in filled.tolist()])
@@ -108,12 +81,12 @@ class PotGroup:
         highest = np.maximum.reduceat(block.volts, starts)
         lowest = np.minimum.reduceat(block.volts, starts)
         settings = self.settings
-        if block.on.all():
+        if on.all():
             all_on = np.ones(len(filled), dtype=np.bool_)
             none_on = ~all_on
         else:
-            all_on = np.logical_and.reduceat(block.on, starts)
-            none_on = ~np.logical_or.reduceat(block.on, starts)
+            all_on = np.logical_and.reduceat(on, starts)
+            none_on = ~np.logical_or.reduceat(on, starts)
         normal = (highest < settings.v_on) & (lowest >= settings.v_out) & all_on
         if known.any():
             # A pot in circuit by status may show low voltages; they are judged one by one
@@ -135,7 +108,7 @@ class _MinuteSums:
     first: list[int]
 
     @classmethod
-    def of_block(cls, block: Block) -> "_MinuteSums":
+    def of_block(cls, block: PotBlock) -> "_MinuteSums":
         """Exact sums of all pots' voltages by minute."""
         minutes = block.times // MINUTE_NS
         begins = np.empty(len(minutes), dtype=np.bool_)

@@ -7,12 +7,12 @@ from edge_agent.calc import pfc
 from edge_agent.calc.aluminium import anode_co2, metal_per_cell_day
 from edge_agent.calc.detector_state import DetectorSettings, Gap, Started
 from edge_agent.calc.factors import FactorSet
-from edge_agent.calc.line_detector import LineDetector, StatusChange
-from edge_agent.calc.quality import in_range
+from edge_agent.calc.line_detector import LineDetector, LineRules, StatusChange
+from edge_agent.calc.pot_block import PotBlock
 from edge_agent.calc.windows import MINUTE_NS
 from edge_agent.config import Potline
 from edge_agent.pipeline.buffers import CountBuffer, SignalBuffer
-from edge_agent.pipeline.pot_block import MinuteMeans, PotBlock, StuckPots
+from edge_agent.pipeline.pot_means import MinuteMeans
 from edge_agent.pipeline.rows import Sink, Span, minute_means
 from edge_agent.readings import AnodeEffect
 
@@ -73,10 +73,15 @@ class PotlineWorker:
         self.effect_ns: dict[int, int] = {}
         self.minutes_done_ns = 0
         self.pots = {line.pot_id(n): Pot() for n in line.pots.numbers()}
-        self.detector = LineDetector(
-            tuple(self.pots), self.settings, self.off_below_ka, hour_offset_ns
+        rules = LineRules(
+            self.settings,
+            off_below_ka=self.off_below_ka,
+            voltage_range=line.voltage_range,
+            current_range_ka=(-1.0, 2 * line.nominal_ka),
+            stuck_s=line.stuck_s,
+            hour_offset_ns=hour_offset_ns,
         )
-        self.stuck = StuckPots.none(len(self.pots))
+        self.detector = LineDetector(tuple(self.pots), rules)
 
     @property
     def off_below_ka(self) -> float:
@@ -92,11 +97,9 @@ class PotlineWorker:
     def process(self, span: Span, sink: Sink) -> None:
         """Account for everything before the span's end."""
         self._take_current(span, sink)
-        block = PotBlock.joined([pot.volts.take(span.end_ns) for pot in self.pots.values()])
-        block = block.keep(in_range(block.volts, *self.line.voltage_range))
-        block = block.keep(self.stuck.moving(block, round(self.line.stuck_s * NS_PER_S)))
-        self.detector.feed(block.times, block.volts, block.bounds, self._status_changes(span))
-        self._emit_means(MinuteMeans.of(block, span, self.line.sample_period_s), sink)
+        raw = PotBlock.joined([pot.volts.take(span.end_ns) for pot in self.pots.values()])
+        usable = self.detector.feed(raw, self._status_changes(span))
+        self._emit_means(MinuteMeans.of(usable, span, self.line.sample_period_s), sink)
         for output in self.detector.settle(span.end_ns):
             self._tell(output, sink)
         self._emit_hours(span, sink)
@@ -105,9 +108,8 @@ class PotlineWorker:
     def _take_current(self, span: Span, sink: Sink) -> None:
         """Line current to the detector; its minute means."""
         times, values = self.current.take(span.end_ns)
-        good = in_range(values, -1.0, 2 * self.line.nominal_ka)
+        good = self.detector.add_current(times, values)
         times, values = times[good], values[good]
-        self.detector.add_current(times, values)
         for minutes, means, quality in minute_means(times, values, span, self.line.sample_period_s):
             sink.rows.extend(f"{self.line.id}.current_ka", minutes, means, quality)
             for minute, mean in zip(minutes, means, strict=True):
@@ -216,11 +218,8 @@ class PotlineWorker:
                 pot_id: {
                     "volts": pot.volts.dump(),
                     "status": [pot.status.done_ns, *map(list, pot.status.readings.items())],
-                    "stuck": [float(value), int(since_ns)],
                 }
-                for (pot_id, pot), value, since_ns in zip(
-                    self.pots.items(), self.stuck.values, self.stuck.since_ns, strict=True
-                )
+                for pot_id, pot in self.pots.items()
             },
         }
 
@@ -233,15 +232,12 @@ class PotlineWorker:
         self.effect_ns = dict(plain["effect_ns"])
         self.minutes_done_ns = plain["minutes_done_ns"]
         self.detector.restore(plain["detector"])
-        for place, pot_id in enumerate(self.pots):
-            saved = plain["pots"].get(pot_id)
-            if saved is None:
-                continue
-            done_ns, *readings = saved["status"]
-            self.pots[pot_id] = Pot(
-                SignalBuffer.load(saved["volts"]), CountBuffer(done_ns, dict(readings))
-            )
-            self.stuck.values[place], self.stuck.since_ns[place] = saved["stuck"]
+        for pot_id, saved in plain["pots"].items():
+            if pot_id in self.pots:
+                done_ns, *readings = saved["status"]
+                self.pots[pot_id] = Pot(
+                    SignalBuffer.load(saved["volts"]), CountBuffer(done_ns, dict(readings))
+                )
 
 
 def effect_ended(line_id: str, effect: AnodeEffect, sink: Sink) -> None:
