@@ -130,12 +130,12 @@ class _Teller:
             for label, place in (("首行 first row", 0), ("末行 last row", -1)):
                 at = to_local(points.times[place], zone).isoformat(timespec="seconds")
                 yield f"  {label:16s} {at}  {points.values[place]}"
-        carried = self._proven.reader.batches(name)
-        if carried:
-            first, last = carried[0], carried[-1]
+        carried = self._proven.reader.carried(name)
+        if carried is not None:
+            first, last = carried.first, carried.last
             yield (
                 f"  载于 carried by  {first.agent} batch {first.seq} sha256 {first.sha256.hex()} … "
-                f"{last.agent} batch {last.seq} sha256 {last.sha256.hex()} ({len(carried)} batches)"
+                f"{last.agent} batch {last.seq} sha256 {last.sha256.hex()} ({carried.count} batches)"
             )
         if self._hours:
             yield from self._by_hour(points.times, points.values)

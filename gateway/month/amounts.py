@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
@@ -38,6 +38,7 @@ class Found:
     series: tuple[str, ...] = ()
     entries: tuple[Entry, ...] = ()
     meters: tuple[Metered, ...] = ()
+    kind: tuple[str, tuple[str, ...]] = ("", ())
 
 
 def amount(
@@ -58,6 +59,12 @@ def amount(
         message = f"{parameter_id} of {scope} is in {unit!r}; {parameter.unit} is right"
         raise CalculationError(message)
     found, others = _first(work, line, (parameter_id, scope), unit)
+    if found.kind != (line["sources"][0]["kind"], tuple(line["sources"][0]["refs"])):
+        work.reserve(
+            f"{parameter_id} of {scope}: the preferred source "
+            f"({', '.join(line['sources'][0]['refs'])}) has nothing for the month, "
+            f"{found.source} was taken 首选数据源整月缺失"
+        )
     filled = _fill(found, others, line, parameter)
     return _add(work, (parameter_id, scope, unit), found, filled)
 
@@ -73,7 +80,7 @@ def _own_line(meters: Sequence[str]) -> Line | None:
 def _first(work: Work, line: Line, name: tuple[str, str], unit: str) -> tuple[Found, list[Found]]:
     """The first source that has something, and the ones behind it that have too."""
     found = [
-        item
+        replace(item, kind=(source["kind"], tuple(source["refs"])))
         for source in line["sources"]
         if source["kind"] in _GATHER
         and (item := _GATHER[source["kind"]](work, source["refs"], unit, line)) is not None

@@ -199,6 +199,18 @@ def test_the_enterprise_gives_the_worked_case(steel, cases, figures_of):
     assert found["intensity", "site"]["reported"] == cases["ST-06"]["intensity"]
 
 
+def test_purchased_electricity_stands_apart_from_the_direct_total(steel, figures_of):
+    found = figures_of(steel[1])
+    assert found["electricity_mwh", "grid"]["reported"] == "48250.50"
+    assert found["electricity_co2_t", "grid"]["reported"] == "25601.72"  # x 0.5306 tCO2/MWh
+    total = found["total_co2e_t", "site"]["inputs"]
+    assert [one["name"] for one in total] == [
+        "combustion_co2_t[site]",
+        "process_co2_t[site]",
+        "sequestered_co2_t[site]",
+    ]
+
+
 def test_a_blast_furnace_gives_the_worked_case(steel, cases, figures_of):
     found = figures_of(steel[1])
     assert found["unit_in_co2_t", "bf1"]["reported"] == cases["ST-07"]["E_in"]

@@ -65,7 +65,7 @@ def compute_month(make_config, factors):
         plain = dict(cbor.decode(config_.effective(config, set_, to_plain(config))))
         plain["control_lines"] = [
             {"unit": unit, "id": name, "scope": scope, "sources": sources, "substitution": [],
-             "evidence": "record", "bound": None, "default_per_hour": None, "reason": ""}
+             "evidence": "record", "frequency": "day", "bound": None, "default_per_hour": None, "reason": ""}
             for name, scope, unit, sources in lines
         ]  # fmt: skip
         basis = Basis(plain, set_, forms.find("aluminium"), Entries(entries))
@@ -218,3 +218,35 @@ def test_an_uncertain_slope_counts_once_for_both_gases(compute_month):
 def test_meters_without_an_accuracy_class_are_named_as_unstated(compute_month):
     unstated = compute_month().get("metal_t", "line1").uncertain.unstated
     assert unstated == {"meter metal"}
+
+
+def test_daily_analyses_are_as_complete_as_the_days_that_have_one(compute_month):
+    entries = anodes(12105.4, 2010.75, 1.63, 0.31)
+    later = replace(entries[2], time_ns=T0 + 40 * HOUR_NS, value=Decimal("1.65"))
+    month = compute_month({"anode_route": "measured"}, ANODES, [*entries, later])
+    found = month.get("sulphur", "line1")
+    assert found.completeness == pytest.approx(2 / 31)
+    assert float(found.value) == pytest.approx(1.64)
+    # Two values 0.02 apart: s = 0.01414, u = s / sqrt(2) = 0.01.
+    assert found.uncertain.standard == pytest.approx(0.01)
+
+
+def test_a_second_source_that_stands_in_for_the_whole_month_is_told(compute_month):
+    sources = [{"kind": "entry", "refs": ["line1.tickets"]}, *METER]
+    month = compute_month(lines=[("metal_t", "line1", "t", sources)])
+    assert value(month, "metal_t") == METAL_T
+    assert any("line1.tickets" in text and "metal_t of line1" in text for text in month.reservations)
+
+
+def test_two_stock_counts_at_one_end_are_refused(compute_month):
+    def stock(quantity, amount):
+        return Entry("stock", "line1.tap", quantity, Decimal(amount), "t", T0 + HOUR_NS)
+
+    lines = [("metal_t", "line1", "t", [{"kind": "stock", "refs": ["line1.tap"]}])]
+    twice = [stock("opening", "5"), stock("opening", "6"), stock("closing", "1")]
+    with pytest.raises(CalculationError, match="2 opening counts"):
+        compute_month(lines=lines, entries=twice)
+    with pytest.raises(CalculationError, match="no closing count"):
+        compute_month(lines=lines, entries=[stock("opening", "5")])
+    with pytest.raises(CalculationError):
+        compute_month(lines=lines, entries=[stock("opening", "5"), stock("closing", "9")])

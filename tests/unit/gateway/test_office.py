@@ -4,6 +4,7 @@ import pytest
 
 from edge_agent import config as config_
 from edge_agent.pipeline.series import to_plain
+from edge_agent.wire import batch as wire_batch
 from edge_agent.wire import cose
 from edge_agent.wire.cose import MessageType
 from edge_agent.wire.keys import public_key
@@ -24,7 +25,7 @@ persons:
 
 
 @pytest.fixture
-def office(tmp_path, signer, ring, chain, make_config, factors, monkeypatch):
+def office(tmp_path, signer, ring, chain, make_config, monkeypatch):
     """A gateway with a batch and a configuration of a smelter, Li's key, and nobody's key."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "gateway.yaml").write_text(CONFIG, encoding="utf-8")
@@ -32,14 +33,12 @@ def office(tmp_path, signer, ring, chain, make_config, factors, monkeypatch):
     for name in ("ack", "li", "nobody"):
         assert cli.main(["keys", "new", f"{name}.pem"]) == 0
     config = make_config()
-    document = config_.effective(config, factors, to_plain(config))
+    document = config_.effective(config, config_.factors_of(config), to_plain(config))
     raw = cose.sign(MessageType.CONFIG, document, signer)
     public = public_key(signer.public_spki())
     ledger = Ledger(load(tmp_path / "gateway.yaml").ledger_path)
     ledger.enrol(ring.enrolments())
     ledger.add_config("al-001", "gw-01", cose.verify(raw, MessageType.CONFIG, lambda _: public), 1)
-    from edge_agent.wire import batch as wire_batch
-
     (one,) = chain.batches(1)
     ledger.append([(wire_batch.verify(one, "al-001", "gw-01", ring), 1)])
     yield ledger
