@@ -129,15 +129,19 @@ def burn(use: FuelUse) -> Burnt:
             has no reason.
     """
     amount = signed(f"amount of {use.fuel}", use.amount, use.reason)
-    route, per_unit = _carbon_per_unit(use)
-    carbon_t = amount * per_unit
     oxidised = fraction(f"oxidation of {use.fuel}", use.oxidation)
-    heat = None if use.ncv_gj is None else amount * use.ncv_gj
-    if route is Route.HEATING_VALUE:
-        # The printed order of the factors, so that a reader's recomputation gives the same bits.
-        ncv, content = use.ncv_gj or 0.0, use.carbon_t_per_gj or 0.0
-        return Burnt(use, route, carbon_t, amount * ncv * content * oxidised * CO2_PER_C, heat)
-    return Burnt(use, route, carbon_t, carbon_t * oxidised * CO2_PER_C, heat)
+    not_negative(ncv_gj=use.ncv_gj or 0.0)
+    heat_gj = None if use.ncv_gj is None else amount * use.ncv_gj
+    if use.unit not in {TONNE, NM3_10K}:
+        message = f"unit of {use.fuel} is {use.unit!r}; {TONNE} or {NM3_10K} is right"
+        raise CalculationError(message)
+    if use.carbon_t_per_unit is not None:
+        carbon_t = amount * _measured_carbon(use, use.carbon_t_per_unit)
+        route = Route.MEASURED_CARBON
+    else:
+        carbon_t = _carbon_by_heat(use, amount)
+        route = Route.HEATING_VALUE
+    return Burnt(use, route, carbon_t, carbon_t * oxidised * CO2_PER_C, heat_gj)
 
 
 def total_co2(burnt: Iterable[Burnt]) -> float:
@@ -165,20 +169,17 @@ def alternative_fuel_co2(
     return amount * ncv_gj * ef_tco2_per_gj * fraction("fossil_fraction", fossil_fraction)
 
 
-def _carbon_per_unit(use: FuelUse) -> tuple[Route, float]:
-    if use.unit not in {TONNE, NM3_10K}:
-        message = f"unit of {use.fuel} is {use.unit!r}; {TONNE} or {NM3_10K} is right"
-        raise CalculationError(message)
-    if use.carbon_t_per_unit is not None:
-        not_negative(**{f"carbon of {use.fuel}": use.carbon_t_per_unit})
-        if use.unit == TONNE:
-            fraction(f"carbon of {use.fuel} [tC/t]", use.carbon_t_per_unit)
-        return Route.MEASURED_CARBON, use.carbon_t_per_unit
+def _measured_carbon(use: FuelUse, carbon: float) -> float:
+    not_negative(**{f"carbon of {use.fuel}": carbon})
+    return fraction(f"carbon of {use.fuel} [tC/t]", carbon) if use.unit == TONNE else carbon
+
+
+def _carbon_by_heat(use: FuelUse, amount: float) -> float:
     if use.ncv_gj is None or use.carbon_t_per_gj is None:
         message = (
             f"{use.fuel} has neither a measured carbon content nor both heating value and "
             "carbon per heat"
         )
         raise CalculationError(message)
-    not_negative(ncv_gj=use.ncv_gj, carbon_t_per_gj=use.carbon_t_per_gj)
-    return Route.HEATING_VALUE, use.ncv_gj * use.carbon_t_per_gj
+    not_negative(carbon_t_per_gj=use.carbon_t_per_gj)
+    return amount * use.ncv_gj * use.carbon_t_per_gj

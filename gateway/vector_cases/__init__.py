@@ -29,6 +29,10 @@ def evaluate(file: dict[str, Any]) -> dict[str, Any]:
     Raises:
         CalculationError: a case's inputs are of no known shape, or out of range.
     """
+    for place, item in enumerate(file["vectors"]):
+        if not (isinstance(item, dict) and isinstance(item.get("inputs"), dict) and "id" in item):
+            message = f"vectors[{place}] has no id or no inputs"
+            raise CalculationError(message)
     book = _Book({item["id"]: item["inputs"] for item in file["vectors"]})
     out: dict[str, Any] = {
         "vectors": [
@@ -91,5 +95,9 @@ class _Book:
         if shape is None:
             message = f"{case_id}: no formula takes exactly {', '.join(sorted(given))}"
             raise CalculationError(message)
-        steps: Steps = shape(Case(given, self.inputs, self.steps))
+        try:
+            steps: Steps = shape(Case(given, self.inputs, self.steps))
+        except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+            message = f"{case_id}: its inputs cannot be computed: {error!r}"
+            raise CalculationError(message) from error
         return steps

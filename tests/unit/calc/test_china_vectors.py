@@ -141,6 +141,31 @@ def test_a_case_that_points_at_nothing_or_itself_is_refused():
         vector_cases.evaluate(circle)
 
 
+@pytest.mark.parametrize(
+    ("case", "change", "match"),
+    [
+        ("AL-09", {"effects": 0}, "AL-09: its inputs cannot be computed: ZeroDivisionError"),
+        ("CE-09", {"opening_t": "much"}, "CE-09: its inputs cannot be computed"),
+        ("ST-02", {"OF": {}}, "ST-02: its inputs cannot be computed: KeyError"),
+        ("CE-09", {"closing_t": -1}, "closing is -1"),
+    ],
+)
+def test_inputs_that_cannot_be_computed_are_refused_by_case(case, change, match):
+    changed = copy.deepcopy(BARE)
+    next(item for item in changed["vectors"] if item["id"] == case)["inputs"] |= change
+    with pytest.raises(CalculationError, match=match):
+        vector_cases.evaluate(changed)
+
+
+def test_a_case_without_inputs_is_refused_by_place(tmp_path, capsys):
+    path = tmp_path / "cases.json"
+    path.write_text(
+        json.dumps({"vectors": [{"id": "A", "inputs": {"x": 1, "dp": 0}}, {"id": "B"}]})
+    )
+    assert main(["calc", "--cases", str(path)]) == 1
+    assert "vectors[1] has no id or no inputs" in capsys.readouterr().err
+
+
 def test_the_command_line_evaluates_the_file(capsys):
     assert main(["calc", "--cases", str(DATA)]) == 0
     printed = json.loads(capsys.readouterr().out)

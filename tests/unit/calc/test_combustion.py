@@ -54,6 +54,9 @@ def test_the_carbon_of_a_gas_may_exceed_one_tonne_a_unit_but_not_that_of_a_solid
         (FuelUse("coke", 1, 1.01, carbon_t_per_unit=0.8), "oxidation of coke is 1.01"),
         (FuelUse("coke", 1, 1, ncv_gj=28), "neither a measured carbon content"),
         (FuelUse("coke", 1, 1, ncv_gj=-28, carbon_t_per_gj=0.03), "ncv_gj is -28"),
+        (FuelUse("coke", 1, 1, ncv_gj=28, carbon_t_per_gj=-0.03), "carbon_t_per_gj is -0.03"),
+        (FuelUse("coke", 1, 1, ncv_gj=math.nan, carbon_t_per_unit=0.8), "ncv_gj is nan"),
+        (FuelUse("coke", 1, 1, carbon_t_per_unit=-0.8), "carbon of coke is -0.8"),
         (FuelUse("coke", 1, 1, unit="kg", carbon_t_per_unit=0.8), "unit of coke is 'kg'"),
     ],
 )
