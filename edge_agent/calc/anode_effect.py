@@ -119,6 +119,9 @@ class PotDetector(EffectAccounts):
         self.advance(hold_end)
         if until_ns - state.last_ns > settings.max_bridge_ns:
             self._give_up(state.last_ns, until_ns)
+        if state.phase is Phase.OUT:
+            state.windows.add_out(max(state.last_ns, state.out_until_ns), until_ns)
+            state.out_until_ns = max(state.out_until_ns, until_ns)
 
     # -- one sample -------------------------------------------------------------------------
 
@@ -227,7 +230,7 @@ class PotDetector(EffectAccounts):
             else:
                 self._drop_candidate()
         if state.phase is Phase.OUT:
-            state.windows.add_out(start_ns, end_ns)
+            state.windows.add_out(max(start_ns, state.out_until_ns), end_ns)
 
     def _gap_in_effect(self, start_ns: int, end_ns: int, *, on: bool) -> None:
         below_ns = self.state.below_ns

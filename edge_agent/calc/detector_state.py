@@ -161,7 +161,8 @@ class DetectorState:
 
     ``last_ns`` is the time up to which everything is accounted, ``sample_ns`` and ``last_v``
     the last sample; ``pending`` the stretches whose meaning is not yet decided, ``bridged``
-    the silences among them; ``uncertain`` says that silence came before the candidate.
+    the silences among them; ``uncertain`` says that silence came before the candidate;
+    ``out_until_ns`` is up to when a silent pot's time out of circuit is accounted.
     """
 
     phase: Phase = Phase.NORMAL
@@ -173,6 +174,7 @@ class DetectorState:
     pending: list[Segment] = field(default_factory=list)
     bridged: list[tuple[int, int]] = field(default_factory=list)
     uncertain: bool = False
+    out_until_ns: int = 0
     effect: Effect | None = None
     last_end_ns: int | None = None
     group: int = 0

@@ -6,7 +6,8 @@
         acts; where such a dip must show above the current's own scatter and does not, the effect
         is ``uncorroborated``
     L3  both are decided once nothing that is still to come can change them: settle_s after the
-        effect's start; a finished effect is given out then, never before
+        effect's start; a finished effect is given out then, never before; an effect confirmed
+        only later, across silence, is neither suspect nor uncorroborated
 
 The expected dip is (V - V_target) / (pots x (V_target - 1.65 V)), at most 6 %; 1.65 V is the
 extrapolated voltage of a pot without current.
@@ -81,7 +82,9 @@ class LineReview:
             if key in self.verdicts:
                 continue
             started = self.started[key]
-            verdict = Verdict(self._jumped(started), self._echo(started))
+            verdict = Verdict(suspect=False, echo=Echo())
+            if started.confirmed_ns <= started.start_ns + settle_ns:
+                verdict = Verdict(self._jumped(started), self._echo(started))
             self.verdicts[key] = verdict
             if verdict.suspect:
                 suspects.append(started)
