@@ -6,6 +6,7 @@ default resolved, every factor with its source, no secrets and no local paths.
 """
 
 import hashlib
+from datetime import date
 from pathlib import Path
 from typing import Any, Literal, Self
 from zoneinfo import ZoneInfo, available_timezones
@@ -17,6 +18,7 @@ from edge_agent.calc.factors import FactorSet
 from edge_agent.control_plan import ControlPlan
 from edge_agent.documents import Document
 from edge_agent.drivers import AnyDeviceConfig
+from edge_agent.errors import ConfigError
 from edge_agent.factor_overrides import Override
 from edge_agent.plants import Carbonate, Kiln, SteelWorks
 from edge_agent.wire import cbor
@@ -142,7 +144,8 @@ class Meter(_Strict):
     """A totaliser or rate tag and what it counts.
 
     A tag whose unit is a rate (``t/h``, ``kW``) is integrated by hours; two good samples further
-    apart than ``max_gap_s`` leave missing time between them.
+    apart than ``max_gap_s`` leave missing time between them. ``mpe_percent`` is the maximum
+    permissible error in use [% of the amount], where the class alone does not tell it.
     """
 
     id: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")
@@ -153,7 +156,8 @@ class Meter(_Strict):
     max_gap_s: float = Field(default=300.0, gt=0, le=3_600)
     instrument: str = ""
     accuracy_class: str = ""
-    calibrated_until: str = ""
+    mpe_percent: float | None = Field(default=None, gt=0, lt=100)
+    calibrated_until: date | None = None
 
     @model_validator(mode="after")
     def _needs(self) -> Self:
@@ -178,7 +182,7 @@ class AgentConfig(_Strict):
     overrides: tuple[Override, ...] = ()
     devices: tuple[AnyDeviceConfig, ...] = Field(min_length=1)
     sector: Literal["aluminium", "cement", "steel"] = "aluminium"
-    control_plan: ControlPlan | None = None
+    control_plan: ControlPlan | Path | None = None
     potlines: tuple[Potline, ...] = ()
     carbonates: tuple[Carbonate, ...] = ()
     kilns: tuple[Kiln, ...] = ()
@@ -308,7 +312,7 @@ def _check_sector(config: AgentConfig, document: Document) -> None:
             right = f"sector: {sector} is right"
             raise document.error((key,), f"the sector is {config.sector!r}", right)
     plan = config.control_plan
-    if plan is not None and plan.sector != config.sector:
+    if isinstance(plan, ControlPlan) and plan.sector != config.sector:
         message = f"is a plan for {plan.sector!r}; the sector is {config.sector!r}"
         raise document.error(("control_plan",), message)
 
@@ -353,7 +357,14 @@ def factors_of(config: AgentConfig) -> FactorSet:
 
 
 def effective(config: AgentConfig, factors: FactorSet, series: list[dict[str, Any]]) -> bytes:
-    """The configuration document: deterministic CBOR without secrets and local paths."""
+    """The configuration document: deterministic CBOR without secrets and local paths.
+
+    Raises:
+        ConfigError: the control plan was named but not read (``load`` reads it).
+    """
+    if isinstance(config.control_plan, Path):
+        message = "the control plan's file has not been read"
+        raise ConfigError(message, key="control_plan", right="take the configuration from load()")
     plain = config.model_dump(
         mode="json",
         exclude={"state_dir": True, "keys": True, "mqtt": True, "outbox": True},

@@ -4,6 +4,7 @@ The month comes from the ledger or from a verified bundle; nothing is explained 
 proven first. Every label stands in Chinese and English.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from zoneinfo import ZoneInfo
 
@@ -105,7 +106,7 @@ class _Teller:
             )
         for sha256 in value.documents:
             yield f"文件 document     lab/{sha256}.cose"
-        for name in value.series[:_SHOWN_SERIES]:
+        for name in self._telling(value.series):
             yield from self._series(name)
         if len(value.series) > _SHOWN_SERIES:
             yield f"序列 series       … and {len(value.series) - _SHOWN_SERIES} more 另有"
@@ -116,6 +117,15 @@ class _Teller:
                 f"批次 batches      {item.agent} {item.first_seq}-{item.last_seq}, "
                 f"root {item.root.hex()}"
             )
+
+    def _telling(self, series: Sequence[str]) -> Sequence[str]:
+        """The series to show: all, or of very many those that add most to the value."""
+        if len(series) <= _SHOWN_SERIES:
+            return series
+        start_ns, end_ns = self._proven.month.start_ns, self._proven.month.end_ns
+        reader = self._proven.reader
+        sums = {name: math.fsum(reader.points(name, start_ns, end_ns).values) for name in series}
+        return sorted(series, key=lambda name: -sums[name])[:_SHOWN_SERIES]
 
     def _series(self, name: str) -> Iterator[str]:
         month, zone = self._proven.month, self._zone

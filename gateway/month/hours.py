@@ -46,7 +46,7 @@ class Metered:
     def uncertain(self) -> Uncertain:
         """The total with the uncertainty of the meter's accuracy class."""
         value, name = float(self.total), f"meter {self.meter['id']}"
-        percent = accuracy_percent(self.meter["accuracy_class"])
+        percent = self.meter.get("mpe_percent") or accuracy_percent(self.meter["accuracy_class"])
         if percent is None:
             return Uncertain(value, {}, frozenset({name}))
         return of_accuracy_class(name, value, percent)
@@ -78,9 +78,20 @@ def read_meter(work: Work, meter_id: str, unit: str) -> Metered | None:
     if meter is None:
         message = f"the control plan names the meter {meter_id!r}, which no agent has"
         raise CalculationError(message)
+    _tell_calibration(work, meter)
     if f"{meter_id}.count" in work.series:
         return _totaliser(work, meter, unit)
     return _rate(work, meter, unit)
+
+
+def _tell_calibration(work: Work, meter: Mapping[str, Any]) -> None:
+    until = meter.get("calibrated_until")
+    last = to_local(work.result.end_ns - 1, work.zone).date().isoformat()
+    if until and until < last:
+        work.reserve(
+            f"meter {meter['id']}: its calibration ended on {until}, before the month did "
+            "检定有效期已过"
+        )
 
 
 def divisor_to(series: Mapping[str, Any], unit: str) -> Decimal:

@@ -169,6 +169,8 @@ class Work:
         """A factor of the set valid in the month; it is remembered as used."""
         factor = self.factors.get(factor_id, self._day)
         self.used[factor_id] = factor
+        if factor.when:
+            self.option(factor.when.partition("=")[0], "")
         return factor
 
     def term(self, factor_id: str) -> FactorTerm:

@@ -13,6 +13,7 @@ from openpyxl import load_workbook
 
 from gateway import bundle as bundle_
 from gateway import verify as verify_
+from gateway.cli import main
 from gateway.explain import explain
 from gateway.month import MonthValue
 
@@ -320,3 +321,42 @@ def test_a_changed_lab_document_is_refused(cement, tmp_path):
         files[name] = files[name].replace(b"22.815", b"21.815")
 
     assert "signature" in forge(made.files[2], change, site.gateway, tmp_path)
+
+
+GATEWAY = """\
+state_dir: state
+keys: {ack: keys/gateway.pem}
+mqtt: {host: 127.0.0.1, client_id: gateway}
+agents:
+  - {site: st-001, agent: gw-01, public_key: keys/agent.pub.pem}
+persons:
+  - {name: laboratory 化验室, public_key: keys/person.pub.pem}
+ledger: {path: ledger.sqlite}
+store: {kind: sqlite, path: store.sqlite}
+"""
+
+
+def test_plan_check_and_explain_read_the_ledger_from_the_command_line(steel, capsys):
+    site = steel[0]
+    (site.folder / "gateway.yaml").write_text(GATEWAY, encoding="utf-8")
+    config = ["--config", str(site.folder / "gateway.yaml"), "--site", "st-001"]
+    assert main(["plan", "check", *config]) == 0
+    assert "plan st-001-dqcp v1 (iron and steel 钢铁生产): good" in capsys.readouterr().out
+    wanted = ["--month", "2026-10", "--parameter", "unit_closure", "--scope", "bof1"]
+    assert main(["explain", *config, *wanted]) == 0
+    said = capsys.readouterr().out
+    assert "100 × (BAL − E) / IN" in said
+    assert "bof1.hot_metal flow_carbon_content 0.043 tC/t" in said
+    assert main(["explain", *config, "--parameter", "intensity"]) == 2
+
+
+def test_a_lapsed_calibration_is_a_reservation(build_site, counter, rate, entry):
+    def lapse(plain, _plan):
+        for meter in plain["meters"]:
+            meter["calibrated_until"] = "2026-10-15" if meter["id"] == "grid" else "2027-01-01"
+
+    site = build_site("steel", steel_readings(counter, rate), lapse)
+    site.enter("october", steel_entries(entry))
+    lapsed = [text for text in site.make().plain["reservations"] if "calibration" in text]
+    assert len(lapsed) == 1
+    assert "grid: its calibration ended on 2026-10-15" in lapsed[0]

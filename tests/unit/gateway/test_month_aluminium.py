@@ -235,7 +235,9 @@ def test_a_second_source_that_stands_in_for_the_whole_month_is_told(compute_mont
     sources = [{"kind": "entry", "refs": ["line1.tickets"]}, *METER]
     month = compute_month(lines=[("metal_t", "line1", "t", sources)])
     assert value(month, "metal_t") == METAL_T
-    assert any("line1.tickets" in text and "metal_t of line1" in text for text in month.reservations)
+    assert any(
+        "line1.tickets" in text and "metal_t of line1" in text for text in month.reservations
+    )
 
 
 def test_two_stock_counts_at_one_end_are_refused(compute_month):
