@@ -18,7 +18,7 @@ from edge_agent.calc.detector_state import Started
 from edge_agent.calc.factors import FactorSet
 from edge_agent.calc.integration import TotaliserRule
 from edge_agent.calc.windows import MINUTE_NS, hour_offset_ns
-from edge_agent.config import AgentConfig, Meter, totaliser_of
+from edge_agent.config import AgentConfig, totaliser_of
 from edge_agent.pipeline.buffers import SignalBuffer
 from edge_agent.pipeline.meters import (
     FuelFactors,
@@ -29,6 +29,7 @@ from edge_agent.pipeline.meters import (
 )
 from edge_agent.pipeline.potline import LineFactors, PotlineWorker, effect_started
 from edge_agent.pipeline.rows import Sink, Span
+from edge_agent.plants import Meter
 from edge_agent.readings import Columns, Event, Quality, Sample, Severity, Waveform
 
 NS_PER_S = 10**9
