@@ -170,7 +170,9 @@ class Meter(_Strict):
 
     A tag whose unit is a rate (``t/h``, ``kW``) is integrated by hours; two good samples further
     apart than ``max_gap_s`` leave missing time between them. ``mpe_percent`` is the maximum
-    permissible error in use [% of the amount], where the class alone does not tell it.
+    permissible error in use [% of the amount], where the class alone does not tell it. A gas meter
+    in ``m3`` that refers to 20 C and 101.325 kPa (``gas_at: sales_20c``) is brought to normal
+    conditions once, in the month; one in ``Nm3`` never.
     """
 
     id: str = Field(pattern=NAME)
@@ -180,6 +182,7 @@ class Meter(_Strict):
     potline: str | None = None
     max_gap_s: float = Field(default=300.0, gt=0, le=3_600)
     instrument: str = ""
+    gas_at: Literal["normal", "sales_20c"] = "normal"
     accuracy_class: str = ""
     mpe_percent: float | None = Field(default=None, gt=0, lt=100)
     calibrated_until: date | None = None

@@ -25,6 +25,7 @@ from edge_agent.pipeline.meters import (
     MeterWorker,
     RateWorker,
     SignalWorker,
+    amount_unit,
     is_rate,
 )
 from edge_agent.pipeline.potline import LineFactors, PotlineWorker, effect_started
@@ -266,7 +267,8 @@ def _meter_worker(
 ) -> MeterWorker | RateWorker:
     """The worker of a meter: a totaliser's or a rate's."""
     tag = totaliser_of(config, meter.tag)
-    fuel = FuelFactors.of(factors, meter.fuel) if meter.fuel else None
+    told = amount_unit(tag.unit) in ("Nm3", "t")  # other units are brought to these by the month
+    fuel = FuelFactors.of(factors, meter.fuel) if meter.fuel and told else None
     if is_rate(tag.unit):
         (device,) = [item for item in config.devices if tag in item.tags]
         period_s = getattr(device, "interval_s", 1.0)

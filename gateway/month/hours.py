@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from edge_agent.calc import gas
 from edge_agent.calc.integration import TotaliserRule, step
 from edge_agent.calc.rounding import exact
 from edge_agent.calc.substitution import HOUR_S, Hour
@@ -24,6 +25,8 @@ _DIVISORS = {
     ("kg", "t"): Decimal(1_000),
     ("MJ", "GJ"): Decimal(1_000),
 }
+_SALES_TO_NORMAL = exact(gas.SALES_K) / exact(gas.NORMAL_K)
+"""m3 at 20 C that make one Nm3 at the same pressure (ideal gas)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +97,10 @@ def _tell_calibration(work: Work, meter: Mapping[str, Any]) -> None:
         )
 
 
-def divisor_to(series: Mapping[str, Any], unit: str) -> Decimal:
-    """How many of a series' units make one of another.
+def divisor_to(
+    series: Mapping[str, Any], unit: str, meter: Mapping[str, Any] | None = None
+) -> Decimal:
+    """How many of a series' units make one of another; gas sold at 20 C comes to 0 C.
 
     Raises:
         CalculationError: they are different quantities.
@@ -103,6 +108,9 @@ def divisor_to(series: Mapping[str, Any], unit: str) -> Decimal:
     if series["unit"] == unit:
         return Decimal(1)
     divisor = _DIVISORS.get((series["unit"], unit))
+    if series["unit"] == "m3" and (meter or {}).get("gas_at") == "sales_20c":
+        whole = Decimal(1) if unit == "Nm3" else _DIVISORS.get(("Nm3", unit))
+        divisor = whole and whole * _SALES_TO_NORMAL
     if divisor is None:
         message = f"series {series['name']} counts {series['unit']}, which is no {unit}"
         raise CalculationError(message)
@@ -125,7 +133,7 @@ def _totaliser(work: Work, meter: Mapping[str, Any], unit: str) -> Metered | Non
     times, counts = points.times[first:], points.values[first:]
     if not times:
         return None
-    scale, divisor = Decimal(meta["scale"]), divisor_to(meta, unit)
+    scale, divisor = Decimal(meta["scale"]), divisor_to(meta, unit, meter)
     sums, kinds = _running(counts, times, TotaliserRule(meta["modulus"], meta["max_rate_per_h"]))
     notes = [
         f"{kind} at {to_local(at, work.zone).isoformat(timespec='seconds')}" for at, kind in kinds
@@ -176,7 +184,7 @@ def _rate(work: Work, meter: Mapping[str, Any], unit: str) -> Metered | None:
     if name not in work.series:
         message = f"the meter {meter['id']} has neither a totaliser nor a rate"
         raise CalculationError(message)
-    divisor = divisor_to(work.series[name], unit)
+    divisor = divisor_to(work.series[name], unit, meter)
     amounts, covered = work.month_points(name), work.month_points(cover)
     if not amounts.times:
         return None

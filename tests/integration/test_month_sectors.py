@@ -68,6 +68,37 @@ def cement_entries(entry):
     ]
 
 
+DUSTS = (
+    ("weighing", "kiln2.kiln_dust", "kiln_dust_t", "amount", 620, "t"),
+    ("weighing", "kiln2.bypass_dust", "bypass_dust_t", "amount", 310, "t"),
+    ("analysis", "kiln2.bypass_dust", "bypass_decomposition", "bypass_decomposition", 60, "%"),
+    ("weighing", "kiln2.raw_meal", "raw_meal_t", "amount", 248_000, "t"),
+    ("analysis", "kiln2.raw_meal", "raw_meal_carbon", "raw_meal_carbon", 0.2, "%"),
+)
+
+
+def with_dusts(_plain, plan):
+    """The plan of a plant that also weighs kiln2's dusts and raw meal."""
+    head = {"scope": "kiln2", "frequency": "month", "role": "laboratory", "evidence": "record"}
+    plan["parameters"] += [
+        {
+            **head,
+            "id": parameter,
+            "unit": unit,
+            "sources": [{"kind": "lab" if kind == "analysis" else "entry", "refs": [item]}],
+        }
+        for kind, item, parameter, _, _, unit in DUSTS
+    ]
+
+
+@pytest.fixture(scope="module")
+def dusty(build_site, counter, rate, entry):
+    site = build_site("cement", cement_readings(counter, rate), with_dusts)
+    rows = [entry(kind, item, quantity, x, unit) for kind, item, _, quantity, x, unit in DUSTS]
+    site.enter("october", [*cement_entries(entry), *rows])
+    return site.make()
+
+
 @pytest.fixture(scope="module")
 def cement(build_site, counter, rate, entry):
     site = build_site("cement", cement_readings(counter, rate))
@@ -170,6 +201,12 @@ def test_the_oxide_route_and_the_fossil_share_give_the_worked_cases(cement, case
     assert found["clinker_factor", "kiln2"]["reported"] == cases["CE-06"]["EF"]
     assert found["process_co2_t", "kiln2"]["reported"] == cases["CE-06"]["E_clinker"]
     assert found["alternative_co2_t", "kiln2.rdf"]["reported"] == cases["CE-08"]["E_alt"]
+
+
+def test_dusts_and_raw_meal_carbon_give_the_worked_case(dusty, cases, figures_of):
+    found = figures_of(dusty)["process_co2_t", "kiln2"]
+    assert found["reported"] == cases["CE-07"]["E_process"]
+    assert verify_.verify(dusty.files[2]).proven
 
 
 def test_measured_carbon_content_wins_on_the_second_kiln(cement, figures_of):
