@@ -255,6 +255,12 @@ def test_heat_of_hot_water_and_steam_by_hand():
     assert math.isclose(energy.heat_co2(100, 0.11), 11, rel_tol=1e-15)
 
 
+def test_water_at_its_base_holds_no_heat_and_electricity_is_not_sold_unless_said():
+    assert energy.steam_heat_gj(10, 83.74, 83.74) == 0
+    assert energy.hot_water_heat_gj(10, 20, 20, 4.1868) == 0
+    assert energy.electricity_co2([energy.PowerSource("grid", 2, 0.5)]) == {"grid": 1}
+
+
 def test_heat_that_flows_the_wrong_way_is_refused():
     with pytest.raises(CalculationError, match="colder than the base"):
         energy.hot_water_heat_gj(100, 15, 20, 4.1868)
