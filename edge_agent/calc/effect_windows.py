@@ -141,9 +141,12 @@ class Windows:
 
     def take_hours(self, before_ns: int) -> list[tuple[int, HourSums]]:
         """Remove and give the hours that ended at or before a moment, oldest first."""
+        edge_ns = window_start(before_ns, HOUR_NS, self.offset_ns)
+        if edge_ns <= self.floor_ns:
+            return []
         starts = set(self.hours).union(*(record.hours for record in self.records.values()))
         done = sorted(start for start in starts if start + HOUR_NS <= before_ns)
-        self.floor_ns = max(self.floor_ns, window_start(before_ns, HOUR_NS, self.offset_ns))
+        self.floor_ns = edge_ns
         taken = []
         for start in done:
             sums = self.hours.pop(start, None) or HourSums()

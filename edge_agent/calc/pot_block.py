@@ -15,30 +15,34 @@ Flags = NDArray[np.bool_]
 class PotBlock:
     """Samples, one pot after the other: pot i's are those from ``bounds[i]`` to ``bounds[i+1]``.
 
-    Times [ns] rise strictly within each pot; volts [V].
+    Times [ns] rise strictly within each pot; volts [V]. ``row`` holds the times of one pot where
+    all pots have the same: most work can then be done once for all.
     """
 
     times: Times
     volts: Volts
     bounds: Times
+    row: Times | None = None
 
     @classmethod
     def joined(cls, parts: Sequence[tuple[Times, Volts]]) -> "PotBlock":
         """One part a pot; parts may be empty."""
         bounds = np.zeros(len(parts) + 1, dtype=np.int64)
         np.cumsum([len(times) for times, _ in parts], out=bounds[1:])
-        return cls(
-            np.concatenate([times for times, _ in parts]),
-            np.concatenate([volts for _, volts in parts]),
-            bounds,
-        )
+        times = np.concatenate([times for times, _ in parts])
+        volts = np.concatenate([volts for _, volts in parts])
+        count = int(bounds[1])
+        row: Times | None = times[:count]
+        if count * len(parts) != len(times) or (times.reshape(len(parts), -1) != row).any():
+            row = None
+        return cls(times, volts, bounds, row)
 
     @classmethod
     def even(cls, times: Times, volts: Volts) -> "PotBlock":
         """All pots at the same times: ``volts`` of shape [pots, n], ``times`` of [n]."""
         pots, count = volts.shape
         bounds = np.arange(pots + 1, dtype=np.int64) * count
-        return cls(np.tile(times, pots), volts.reshape(-1), bounds)
+        return cls(np.tile(times, pots), volts.reshape(-1), bounds, times)
 
     @property
     def filled(self) -> Times:
@@ -70,21 +74,36 @@ class StuckPots:
 
         A signal is frozen from ``limit_ns`` after the first of a run of exactly equal values on.
         """
-        times, volts, bounds = block.times, block.volts, block.bounds
-        filled = block.filled
+        times, volts, filled = block.times, block.volts, block.filled
+        good = np.ones(len(volts), dtype=np.bool_)
         if not len(filled):
-            return np.ones(0, dtype=np.bool_)
-        begins = np.ones(len(volts), dtype=np.bool_)
-        np.not_equal(volts[1:], volts[:-1], out=begins[1:])
-        begins[bounds[filled]] = True
-        starts = np.flatnonzero(begins)
-        since = times[starts]
-        first = np.searchsorted(starts, bounds[filled])
-        goes_on = volts[bounds[filled]] == self.values[filled]
-        since[first[goes_on]] = self.since_ns[filled[goes_on]]
-        self.values[filled] = volts[bounds[filled + 1] - 1]
-        self.since_ns[filled] = since[np.searchsorted(starts, bounds[filled + 1]) - 1]
-        ends = np.append(starts[1:], len(volts))
-        if not (times[ends - 1] - since >= limit_ns).any():
-            return np.ones(len(volts), dtype=np.bool_)
-        return np.asarray(times - np.repeat(since, ends - starts) < limit_ns, dtype=np.bool_)
+            return good
+        first, last = block.bounds[filled], block.bounds[filled + 1] - 1
+        goes_on = volts[first] == self.values[filled]
+        since_first = np.where(goes_on, self.since_ns[filled], times[first])
+        run_first, run_last = _runs(volts, first)
+        pot = np.searchsorted(first, run_first, side="right") - 1
+        since = np.where(run_first == first[pot], since_first[pot], times[run_first])
+
+        since_last = np.where(first == last, since_first, times[last])
+        to_last = run_last == last[pot]
+        since_last[pot[to_last]] = since[to_last]
+        self.values[filled], self.since_ns[filled] = volts[last], since_last
+
+        good[first] = times[first] - since_first < limit_ns
+        long = times[run_last] - since >= limit_ns
+        runs = (run_first[long].tolist(), run_last[long].tolist(), since[long].tolist())
+        for start, stop, since_ns in zip(*runs, strict=True):
+            part = slice(start, stop + 1)
+            good[part] = times[part] - since_ns < limit_ns
+        return good
+
+
+def _runs(volts: Volts, first: Times) -> tuple[Times, Times]:
+    """First and last places of the runs of equal values; ``first`` are those of the pots."""
+    repeats = volts[1:] == volts[:-1]
+    repeats[first[1:] - 1] = False
+    at = np.flatnonzero(repeats) + 1
+    begins = np.diff(at, prepend=-1) > 1
+    ends = np.diff(at, append=len(volts) + 1) > 1
+    return at[begins] - 1, at[ends]

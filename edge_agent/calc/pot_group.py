@@ -19,6 +19,9 @@ from edge_agent.calc.pot_block import PotBlock
 from edge_agent.calc.windows import MINUTE_NS
 
 Counts = NDArray[np.int64]
+Floats = NDArray[np.float64]
+_LATEST = TARGET_MINUTES + 2
+"""So many minutes of a stretch decide the target; earlier ones leave no trace."""
 _KINDS = {None: 0, Quiet.NORMAL: 1, Quiet.DARK: 2, Quiet.AWAY: 3, Quiet.SHORTED: 4}
 
 
@@ -75,11 +78,8 @@ class PotGroup:
             [-1 if state.last_ns is None else state.sample_ns for state in states], dtype=np.int64
         )
         starts = block.bounds[filled]
-        silence = np.diff(block.times, prepend=0)
-        silence[starts] = block.times[starts] - before
-        longest = np.maximum.reduceat(silence, starts)
-        highest = np.maximum.reduceat(block.volts, starts)
-        lowest = np.minimum.reduceat(block.volts, starts)
+        longest = _longest_silence(block, starts, before)
+        highest, lowest = _extremes(block, starts)
         settings = self.settings
         if on.all():
             all_on = np.ones(len(filled), dtype=np.bool_)
@@ -98,6 +98,25 @@ class PotGroup:
         return np.asarray(fits & (longest <= settings.max_hold_ns), dtype=np.bool_)
 
 
+def _longest_silence(block: PotBlock, starts: Counts, before: Counts) -> Counts:
+    """Longest time between two samples of each pot, the one since its last sample included."""
+    if block.row is not None:
+        inner = int(np.diff(block.row).max(initial=0))
+        return np.asarray(np.maximum(block.row[0] - before, inner), dtype=np.int64)
+    silence = np.empty(len(block.times), dtype=np.int64)
+    np.subtract(block.times[1:], block.times[:-1], out=silence[1:])
+    silence[starts] = block.times[starts] - before
+    return np.maximum.reduceat(silence, starts)
+
+
+def _extremes(block: PotBlock, starts: Counts) -> tuple[Floats, Floats]:
+    """Highest and lowest voltage of each pot with samples."""
+    if block.row is not None:
+        rows = block.volts.reshape(len(starts), -1)
+        return rows.max(axis=1), rows.min(axis=1)
+    return np.maximum.reduceat(block.volts, starts), np.minimum.reduceat(block.volts, starts)
+
+
 @dataclass(frozen=True, slots=True)
 class _MinuteSums:
     """Minute, sum [uV] and count of every stretch; ``first[i]`` is pot i's first stretch."""
@@ -109,7 +128,9 @@ class _MinuteSums:
 
     @classmethod
     def of_block(cls, block: PotBlock) -> "_MinuteSums":
-        """Exact sums of all pots' voltages by minute."""
+        """Exact sums of all pots' voltages by minute; of many minutes only the latest."""
+        if block.row is not None:
+            return cls._of_rows(block.row, block.volts.reshape(len(block.bounds) - 1, -1))
         minutes = block.times // MINUTE_NS
         begins = np.empty(len(minutes), dtype=np.bool_)
         begins[0] = True
@@ -121,9 +142,25 @@ class _MinuteSums:
         first = np.searchsorted(starts, block.bounds)
         return cls(minutes[starts].tolist(), sums.tolist(), counts.tolist(), first.tolist())
 
+    @classmethod
+    def _of_rows(cls, row: Counts, volts: Floats) -> "_MinuteSums":
+        """The same where all pots have the same times."""
+        minutes = row // MINUTE_NS
+        starts = np.flatnonzero(np.diff(minutes, prepend=minutes[0] - 1))[-_LATEST:]
+        cut = int(starts[0])
+        sums = np.add.reduceat(np.rint(volts[:, cut:] * UV_PER_V), starts - cut, axis=1)
+        counts = np.diff(np.append(starts, len(row)))
+        pots = len(volts)
+        return cls(
+            minutes[starts].tolist() * pots,
+            sums.astype(np.int64).reshape(-1).tolist(),
+            counts.tolist() * pots,
+            list(range(0, len(starts) * pots + 1, len(starts))),
+        )
+
     def of(self, place: int) -> Iterable[tuple[int, int, int]]:
         """A pot's stretches; of many only the latest, which are all the target looks at."""
         stop = self.first[place + 1]
-        start = max(self.first[place], stop - TARGET_MINUTES - 2)
+        start = max(self.first[place], stop - _LATEST)
         part = slice(start, stop)
         return zip(self.minutes[part], self.sums[part], self.counts[part], strict=True)
