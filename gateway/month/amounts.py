@@ -8,6 +8,7 @@ from typing import Any
 
 from edge_agent.calc.rounding import exact
 from edge_agent.calc.substitution import (
+    HOUR_S,
     Alternatives,
     Caution,
     Filled,
@@ -181,19 +182,20 @@ def _fill(found: Found, others: Sequence[Found], line: Line, parameter: Paramete
 
 
 def _added(many: Sequence[Sequence[Hour]]) -> list[Hour]:
-    """Hours of several meters together: an hour lacks what any of them lacks.
-
-    Where meters are added, what one of them did measure in a missing hour stays in the total, so
-    the share to fill is that of the meters together.
-    """
+    """Hours of several meters together: an hour lacks the longest time that any of them lacks."""
     if len(many) == 1:
         return list(many[0])
     together = []
     for parts in zip(*many, strict=True):
+        missing = max(part.missing_s for part in parts)
         known = None not in [part.amount for part in parts]
         amounts = math.fsum(part.amount or 0.0 for part in parts) if known else None
-        missing = math.fsum(part.missing_s for part in parts) / len(parts)
-        together.append(Hour(parts[0].start_ns, amounts, missing))
+        meanwhile = math.fsum(
+            (part.amount or 0.0) / (HOUR_S - part.missing_s) * (missing - part.missing_s)
+            for part in parts
+            if part.missing_s < HOUR_S
+        )
+        together.append(Hour(parts[0].start_ns, amounts, missing, meanwhile))
     return together
 
 

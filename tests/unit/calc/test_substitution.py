@@ -88,6 +88,25 @@ def test_nothing_is_filled_without_a_rule():
     assert not fill(hours(5, None), [], Alternatives(bound=9.0), Caution.HIGHER).substituted
 
 
+@pytest.mark.parametrize(
+    ("method", "given", "expected"),
+    [
+        (Method.CONSERVATIVE_BOUND, Alternatives(bound=100.0), 45.0),
+        (
+            Method.TOTALISER_DIFFERENCE,
+            Alternatives(totaliser=("T", [H, 2 * H], [0.0, 100.0])),
+            45.0,
+        ),
+    ],
+)
+def test_what_another_meter_of_the_sum_measured_meanwhile_is_not_filled_twice(
+    method, given, expected
+):
+    """90 an hour on a scale that was dead for half an hour, 10 an hour on its neighbour."""
+    half = [Hour(0, 100.0), Hour(H, 45.0 + 10.0, 1800.0, meanwhile=5.0), Hour(2 * H, 100.0)]
+    assert one(half, [method], given).amount == pytest.approx(expected)
+
+
 LIMIT = 100.0
 TRUTH = st.lists(
     st.tuples(st.floats(0, LIMIT), st.booleans(), st.floats(0, 1)), min_size=1, max_size=40
