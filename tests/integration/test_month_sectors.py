@@ -3,6 +3,7 @@
 Expected figures are the worked cases of ``china.json``.
 """
 
+import json
 import math
 import random
 import statistics
@@ -11,6 +12,7 @@ from decimal import Decimal
 import pytest
 from openpyxl import load_workbook
 
+from edge_agent.wire.keys import public_key
 from gateway import bundle as bundle_
 from gateway import verify as verify_
 from gateway.cli import main
@@ -276,6 +278,27 @@ def test_the_bundle_is_verified_offline(made):
     verdict = verify_.verify(made[1].files[2])
     assert verdict.proven, verdict.difference
     assert any("1 documents" in line for line in verdict.lines)
+
+
+def test_a_trust_file_without_the_laboratory_s_key_refuses_the_bundle(cement, tmp_path):
+    site, made = cement
+    pems = [(site.folder / f"keys/{name}.pub.pem").read_bytes() for name in ("agent", "gateway")]
+    kids = [public_key(pem).kid.hex() for pem in pems]
+    trust = tmp_path / "trust.toml"
+    trust.write_text(f"trusted = {json.dumps(kids)}", encoding="utf-8")
+    person = site.person.kid.hex()
+    assert person in verify_.verify(made.files[2], verify_.load_trust(trust)).difference
+    trust.write_text(f"trusted = {json.dumps([*kids, person])}", encoding="utf-8")
+    assert verify_.verify(made.files[2], verify_.load_trust(trust)).proven
+
+
+def test_a_plan_that_ended_within_the_month_is_a_reservation(build_site, counter, rate, entry):
+    def end(_plain, plan):
+        plan["valid_to"] = "2026-10-20"
+
+    site = build_site("cement", cement_readings(counter, rate), end)
+    site.enter("october", cement_entries(entry))
+    assert any("not for the whole month" in one for one in site.make().plain["reservations"])
 
 
 def test_every_reported_value_is_explained_down_to_its_evidence(made):

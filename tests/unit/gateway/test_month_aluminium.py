@@ -252,3 +252,36 @@ def test_two_stock_counts_at_one_end_are_refused(compute_month):
         compute_month(lines=lines, entries=[stock("opening", "5")])
     with pytest.raises(CalculationError):
         compute_month(lines=lines, entries=[stock("opening", "5"), stock("closing", "9")])
+
+
+def line(name, first, make_config):
+    (one,) = make_config().potlines
+    pots = one.pots.model_copy(update={"first": first, "count": 1})
+    return one.model_copy(update={"id": name, "pots": pots}).model_dump(mode="json")
+
+
+def test_two_lines_are_computed_apart_and_added(compute_month, make_config):
+    lines = [line("line1", 1, make_config), line("line2", 2, make_config)]
+    meters = [
+        {"id": "metal", "tag": "scale", "role": "metal", "potline": "line1"},
+        {"id": "metal2", "tag": "scale", "role": "metal", "potline": "line2"},
+    ]
+
+    class TwoScales(Rows):
+        def value(self, series, hour):
+            if series == "metal2.count":
+                return round(60_000 * hour / HOURS)
+            return super().value(series, hour)
+
+    month = compute_month(rows=TwoScales(70.0), potlines=lines, meters=meters)
+    assert value(month, "aem", "line1") == pytest.approx(2 * AEM)
+    assert value(month, "aem", "line2") == 0
+    assert value(month, "aed", "line1") == pytest.approx(16.8 / 60)
+    assert month.get("aed", "line2").value is None
+    parts = [value(month, "process_co2e_t", name) for name in ("line1", "line2")]
+    assert value(month, "total_co2e_t", "site") == pytest.approx(math.fsum(parts))
+    assert value(month, "anode_co2_t", "line2") == pytest.approx(60 * 0.411 * 0.976 * 44 / 12)
+
+
+def test_a_month_without_a_control_plan_says_so(compute_month):
+    assert "the site has no control plan 无数据质量控制方案" in compute_month().reservations

@@ -79,6 +79,11 @@ def test_a_correction_needs_a_reason_and_leaves_the_old_version(office, capsys):
     assert str(entry.value) == "1.7"
 
 
+def test_an_attachment_that_is_not_there_is_named(office, capsys):
+    assert add("--attachment", "report.pdf") == 2
+    assert "report.pdf: --attachment: cannot be read" in capsys.readouterr().err
+
+
 def test_a_key_that_is_nobody_s_signs_nothing(office, capsys):
     assert add(key="nobody.pem") == 2
     assert "belongs to none of the persons" in capsys.readouterr().err
