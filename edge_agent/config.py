@@ -12,13 +12,14 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from edge_agent import control_plan, documents, factor_overrides, factor_sets
+from edge_agent import control_plan, documents, factor_overrides, factor_sets, plants
 from edge_agent.calc.factors import FactorSet
 from edge_agent.control_plan import ControlPlan
 from edge_agent.documents import Document
 from edge_agent.drivers import AnyDeviceConfig
+from edge_agent.errors import ConfigError
 from edge_agent.factor_overrides import Override
-from edge_agent.plants import Carbonate, Kiln, SteelWorks
+from edge_agent.plants import Carbonate, Kiln, Meter, SteelWorks
 from edge_agent.wire import cbor
 
 NAME = r"^[a-z0-9][a-z0-9_-]{0,31}$"
@@ -142,31 +143,6 @@ class Potline(_Strict):
         return f"pot{number:03d}"
 
 
-class Meter(_Strict):
-    """A totaliser or rate tag and what it counts.
-
-    A tag whose unit is a rate (``t/h``, ``kW``) is integrated by hours; two good samples further
-    apart than ``max_gap_s`` leave missing time between them.
-    """
-
-    id: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")
-    tag: str
-    role: Literal["electricity", "fuel", "metal", "material", "heat"]
-    fuel: str | None = None
-    potline: str | None = None
-    max_gap_s: float = Field(default=300.0, gt=0, le=3_600)
-    instrument: str = ""
-    accuracy_class: str = ""
-    calibrated_until: str = ""
-
-    @model_validator(mode="after")
-    def _needs(self) -> Self:
-        if (self.role == "fuel") != (self.fuel is not None):
-            message = "a meter of role fuel, and no other, names its fuel"
-            raise ValueError(message)
-        return self
-
-
 class AgentConfig(_Strict):
     """The agent's whole configuration."""
 
@@ -182,7 +158,7 @@ class AgentConfig(_Strict):
     overrides: tuple[Override, ...] = ()
     devices: tuple[AnyDeviceConfig, ...] = Field(min_length=1)
     sector: Literal["aluminium", "cement", "steel"] = "aluminium"
-    control_plan: ControlPlan | None = None
+    control_plan: ControlPlan | Path | None = None
     potlines: tuple[Potline, ...] = ()
     carbonates: tuple[Carbonate, ...] = ()
     kilns: tuple[Kiln, ...] = ()
@@ -287,7 +263,7 @@ def _check_references(config: AgentConfig, document: Document) -> None:
     for name in ids:
         if ids.count(name) > 1:
             raise document.error((), f"the id {name!r} stands for two things")
-    _check_sector(config, document)
+    plants.check_sector(config, document)
     tags = _tag_ids(config, document)
     for place, line in enumerate(config.potlines):
         _check_potline(line, tags, document, ("potlines", place))
@@ -298,23 +274,6 @@ def _check_references(config: AgentConfig, document: Document) -> None:
             raise document.error((*key, "tag"), f"no device has a tag {meter.tag!r}")
         if meter.potline is not None and meter.potline not in lines:
             raise document.error((*key, "potline"), f"no potline {meter.potline!r}")
-
-
-def _check_sector(config: AgentConfig, document: Document) -> None:
-    """Lines, kilns and units stand in the files of their own sector only."""
-    for key, sector, there in (
-        ("potlines", "aluminium", config.potlines),
-        ("carbonates", "aluminium", config.carbonates),
-        ("kilns", "cement", config.kilns),
-        ("steel", "steel", config.steel),
-    ):
-        if there and config.sector != sector:
-            right = f"sector: {sector} is right"
-            raise document.error((key,), f"the sector is {config.sector!r}", right)
-    plan = config.control_plan
-    if plan is not None and plan.sector != config.sector:
-        message = f"is a plan for {plan.sector!r}; the sector is {config.sector!r}"
-        raise document.error(("control_plan",), message)
 
 
 def _tag_ids(config: AgentConfig, document: Document) -> set[str]:
@@ -357,7 +316,14 @@ def factors_of(config: AgentConfig) -> FactorSet:
 
 
 def effective(config: AgentConfig, factors: FactorSet, series: list[dict[str, Any]]) -> bytes:
-    """The configuration document: deterministic CBOR without secrets and local paths."""
+    """The configuration document: deterministic CBOR without secrets and local paths.
+
+    Raises:
+        ConfigError: the control plan was named but not read (``load`` reads it).
+    """
+    if isinstance(config.control_plan, Path):
+        message = "the control plan's file has not been read"
+        raise ConfigError(message, key="control_plan", right="take the configuration from load()")
     plain = config.model_dump(
         mode="json",
         exclude={"state_dir": True, "keys": True, "mqtt": True, "outbox": True},

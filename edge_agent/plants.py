@@ -1,13 +1,16 @@
-"""What a cement or steel plant consists of: kilns and their fuels, units and their flows.
+"""What a plant consists of: its meters, kilns and their fuels, units and their flows.
 
 Names of fuels, materials and products are those of the factor sets; which meter, ticket or
 analysis gives an amount stands in the control plan. A scope is ``<kiln>.<fuel id>``,
 ``<unit>.<flow id>`` or ``site.<item id>``.
 """
 
+from datetime import date
 from typing import Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from edge_agent.documents import Document
 
 NAME = r"^[a-z0-9][a-z0-9_-]{0,31}$"
 FACTOR_NAME = r"^[a-z0-9_]+$"
@@ -160,6 +163,57 @@ class Carbonate(_Strict):
 
     id: str = Field(pattern=NAME)
     material: str = Field(pattern=FACTOR_NAME)
+
+
+class Meter(_Strict):
+    """A totaliser or rate tag and what it counts.
+
+    A tag whose unit is a rate (``t/h``, ``kW``) is integrated by hours; two good samples further
+    apart than ``max_gap_s`` leave missing time between them. ``mpe_percent`` is the maximum
+    permissible error in use [% of the amount], where the class alone does not tell it. A gas meter
+    in ``m3`` that refers to 20 C and 101.325 kPa (``gas_at: sales_20c``) is brought to normal
+    conditions once, in the month; one in ``Nm3`` never.
+    """
+
+    id: str = Field(pattern=NAME)
+    tag: str
+    role: Literal["electricity", "fuel", "metal", "material", "heat"]
+    fuel: str | None = None
+    potline: str | None = None
+    max_gap_s: float = Field(default=300.0, gt=0, le=3_600)
+    instrument: str = ""
+    gas_at: Literal["normal", "sales_20c"] = "normal"
+    accuracy_class: str = ""
+    mpe_percent: float | None = Field(default=None, gt=0, lt=100)
+    calibrated_until: date | None = None
+
+    @model_validator(mode="after")
+    def _needs(self) -> Self:
+        if (self.role == "fuel") != (self.fuel is not None):
+            message = "a meter of role fuel, and no other, names its fuel"
+            raise ValueError(message)
+        return self
+
+
+def check_sector(config: Any, document: Document) -> None:
+    """Lines, kilns and units stand in the files of their own sector only, and so does the plan.
+
+    Raises:
+        ConfigError: names file, line and key.
+    """
+    for key, sector, there in (
+        ("potlines", "aluminium", config.potlines),
+        ("carbonates", "aluminium", config.carbonates),
+        ("kilns", "cement", config.kilns),
+        ("steel", "steel", config.steel),
+    ):
+        if there and config.sector != sector:
+            right = f"sector: {sector} is right"
+            raise document.error((key,), f"the sector is {config.sector!r}", right)
+    plan = config.control_plan
+    if plan is not None and plan.sector != config.sector:
+        message = f"is a plan for {plan.sector!r}; the sector is {config.sector!r}"
+        raise document.error(("control_plan",), message)
 
 
 def _distinct(model: Model, parts: tuple[Any, ...]) -> Model:

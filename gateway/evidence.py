@@ -40,11 +40,20 @@ class Place:
 
 
 @dataclass(slots=True)
+class Carried:
+    """First and last batch, in the order of reading, that carry a series, and how many do."""
+
+    first: Place
+    last: Place
+    count: int = 1
+
+
+@dataclass(slots=True)
 class _Column:
     times: list[int] = field(default_factory=list)
     values: list[int | float] = field(default_factory=list)
     ordered: bool = True
-    batches: list[Place] = field(default_factory=list)
+    carried: Carried | None = None
 
 
 @dataclass(slots=True)
@@ -108,7 +117,10 @@ class BatchReader:
         slots = [self._columns.setdefault(name, _Column()) for name in columns.series]
         place = Place(verified.batch.agent, verified.batch.seq, verified.sha256)
         for column in slots:
-            column.batches.append(place)
+            if column.carried is None:
+                column.carried = Carried(place, place)
+            else:
+                column.carried.last, column.carried.count = place, column.carried.count + 1
         for index, time_ns, value, quality in zip(
             columns.index, columns.time_ns, columns.value, columns.quality, strict=True
         ):
@@ -124,10 +136,10 @@ class BatchReader:
         for flag in verified.flags:
             self.flags[flag] = self.flags.get(flag, 0) + 1
 
-    def batches(self, series: str) -> Sequence[Place]:
-        """The batches that carry a series, in the order in which they were read."""
+    def carried(self, series: str) -> Carried | None:
+        """The batches that carry a series."""
         column = self._columns.get(series)
-        return column.batches if column else ()
+        return column.carried if column else None
 
     def points(self, series: str, start_ns: int, end_ns: int) -> Points:
         """Rows of a series in [start, end), by time.

@@ -4,6 +4,7 @@ The month comes from the ledger or from a verified bundle; nothing is explained 
 proven first. Every label stands in Chinese and English.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from zoneinfo import ZoneInfo
 
@@ -96,9 +97,16 @@ class _Teller:
             )
 
     def _evidence(self, value: MonthValue) -> Iterator[str]:
+        for entry in value.entries:
+            at = to_local(entry.time_ns, self._zone).isoformat(timespec="minutes")
+            mass = f", 质量 mass {entry.mass_t} t" if entry.mass_t is not None else ""
+            yield (
+                f"录入 entry        {at} {entry.item} {entry.quantity} {entry.value} {entry.unit}"
+                f"{mass} ({entry.author})"
+            )
         for sha256 in value.documents:
             yield f"文件 document     lab/{sha256}.cose"
-        for name in value.series[:_SHOWN_SERIES]:
+        for name in self._telling(value.series):
             yield from self._series(name)
         if len(value.series) > _SHOWN_SERIES:
             yield f"序列 series       … and {len(value.series) - _SHOWN_SERIES} more 另有"
@@ -110,9 +118,19 @@ class _Teller:
                 f"root {item.root.hex()}"
             )
 
+    def _telling(self, series: Sequence[str]) -> Sequence[str]:
+        """The series to show: all, or of very many those that add most to the value."""
+        if len(series) <= _SHOWN_SERIES:
+            return series
+        start_ns, end_ns = self._proven.month.start_ns, self._proven.month.end_ns
+        reader = self._proven.reader
+        sums = {name: math.fsum(reader.points(name, start_ns, end_ns).values) for name in series}
+        return sorted(series, key=lambda name: -sums[name])[:_SHOWN_SERIES]
+
     def _series(self, name: str) -> Iterator[str]:
         month, zone = self._proven.month, self._zone
-        points = self._proven.reader.points(name, month.start_ns, month.end_ns)
+        closing = 1 if name.endswith(".count") else 0  # a totaliser's last reading is at the end
+        points = self._proven.reader.points(name, month.start_ns, month.end_ns + closing)
         hours = sorted({(time - month.start_ns) // HOUR_NS for time in points.times})
         all_hours = (month.end_ns - month.start_ns) // HOUR_NS
         yield (
@@ -122,12 +140,12 @@ class _Teller:
             for label, place in (("首行 first row", 0), ("末行 last row", -1)):
                 at = to_local(points.times[place], zone).isoformat(timespec="seconds")
                 yield f"  {label:16s} {at}  {points.values[place]}"
-        carried = self._proven.reader.batches(name)
-        if carried:
-            first, last = carried[0], carried[-1]
+        carried = self._proven.reader.carried(name)
+        if carried is not None:
+            first, last = carried.first, carried.last
             yield (
                 f"  载于 carried by  {first.agent} batch {first.seq} sha256 {first.sha256.hex()} … "
-                f"{last.agent} batch {last.seq} sha256 {last.sha256.hex()} ({len(carried)})"
+                f"{last.agent} batch {last.seq} sha256 {last.sha256.hex()} ({carried.count} batches)"
             )
         if self._hours:
             yield from self._by_hour(points.times, points.values)

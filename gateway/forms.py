@@ -1,5 +1,6 @@
 """Reads the sectors' monthly lists (``configs/forms/<sector>.yaml``)."""
 
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -46,6 +47,7 @@ class FormFile(_Strict):
     parameters: tuple[Line, ...] = Field(min_length=1)
 
 
+@cache
 def find(sector: str, folder: Path | None = None) -> Form:
     """The form of a sector from a folder, or from those that ship with the program.
 

@@ -92,8 +92,7 @@ def import_lab(args: argparse.Namespace) -> int:
     config = config_.load(args.config)
     with closing(Ledger(config.ledger_path)) as ledger:
         entries = lab.read_sheet(args.file, reports.zone_of(ledger, args.site))
-        attachment = hashlib.sha256(args.file.read_bytes()).digest()
-        return _enter(args, config, ledger, entries, attachment)
+        return _enter(args, config, ledger, entries, _digest(args.file))
 
 
 def _enter(
@@ -107,7 +106,7 @@ def _enter(
     spki = signer.public_spki()
     author = _author(config, spki)
     version = ledger.lab_versions(args.site, args.document) + 1
-    attachments = (*own, *(hashlib.sha256(path.read_bytes()).digest() for path in args.attachment))
+    attachments = (*own, *map(_digest, args.attachment))
     now_ns = SystemClock().utc_ns()
     document = LabDocument(
         args.site, args.document, version, now_ns, author, tuple(entries), args.reason, attachments
@@ -117,6 +116,19 @@ def _enter(
     print(f"{args.document} v{version} by {author}: {len(entries)} entries")
     print(f"sha256 {hashlib.sha256(raw).hexdigest()}")
     return OK
+
+
+def _digest(path: Path) -> bytes:
+    """SHA-256 of a file.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
+    try:
+        return hashlib.sha256(path.read_bytes()).digest()
+    except OSError as error:
+        message = f"cannot be read: {error.strerror}"
+        raise ConfigError(message, file=str(path), key="--attachment") from error
 
 
 def _author(config: GatewayConfig, spki: bytes) -> str:

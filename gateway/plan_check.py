@@ -26,7 +26,7 @@ class Plant:
     """
 
     scopes: Mapping[str, Sequence[str]] | None = None
-    meters: frozenset[str] | None = None
+    meters: Mapping[str, Plain] | None = None
     series: Mapping[str, Plain] = field(default_factory=dict)
     factors: FactorSet | None = None
 
@@ -34,7 +34,7 @@ class Plant:
 def plant_of(config: Plain, factors: FactorSet | None) -> Plant:
     """What a configuration says of a plant."""
     series = {item["name"]: item for item in config.get("series", ())}
-    meters = frozenset(meter["id"] for meter in config.get("meters", ()))
+    meters = {meter["id"]: meter for meter in config.get("meters", ())}
     return Plant(_SCOPES[config.get("sector", "aluminium")](config), meters, series, factors)
 
 
@@ -102,7 +102,7 @@ def _meter_unit(meter_id: str, unit: str, plant: Plant) -> Iterator[str]:
     for name in (f"{meter_id}.count", f"{meter_id}.amount"):
         if name in plant.series:
             try:
-                divisor_to(plant.series[name], unit)
+                divisor_to(plant.series[name], unit, (plant.meters or {}).get(meter_id))
             except CalculationError as error:
                 yield str(error)
 

@@ -40,12 +40,14 @@ class Hour:
     """An hour's amount as far as it was measured, and how much of the hour is missing [s].
 
     ``amount`` is None when the hour's own share is not known although nothing is missing (a
-    totaliser that bridges it).
+    totaliser that bridges it). Where several meters are added, ``meanwhile`` is what the others
+    did measure in the missing time; it stands in ``amount`` already.
     """
 
     start_ns: int
     amount: float | None
     missing_s: float = 0.0
+    meanwhile: float = 0.0
 
     @property
     def valid(self) -> bool:
@@ -122,6 +124,8 @@ def fill(
             if found is not None:
                 rate, source = found
                 part = rate * hour.missing_s / HOUR_S
+                if method is not Method.TOTALISER_DIFFERENCE:
+                    part = max(0.0, part - hour.meanwhile)
                 done.append(Substituted(hour.start_ns, method, part, hour.missing_s, source))
                 break
         else:

@@ -12,9 +12,9 @@ from edge_agent.calc.quality import in_range
 from edge_agent.calc.rate import RateIntegrator
 from edge_agent.calc.rounding import exact
 from edge_agent.calc.windows import MINUTE_NS
-from edge_agent.config import Meter
 from edge_agent.pipeline.buffers import CountBuffer, SignalBuffer, Times, Values
 from edge_agent.pipeline.rows import Sink, Span, minute_means
+from edge_agent.plants import Meter
 from edge_agent.readings import Sample, Waveform
 
 Reading = Sample | Waveform

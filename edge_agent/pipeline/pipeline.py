@@ -18,17 +18,19 @@ from edge_agent.calc.detector_state import Started
 from edge_agent.calc.factors import FactorSet
 from edge_agent.calc.integration import TotaliserRule
 from edge_agent.calc.windows import MINUTE_NS, hour_offset_ns
-from edge_agent.config import AgentConfig, Meter, totaliser_of
+from edge_agent.config import AgentConfig, totaliser_of
 from edge_agent.pipeline.buffers import SignalBuffer
 from edge_agent.pipeline.meters import (
     FuelFactors,
     MeterWorker,
     RateWorker,
     SignalWorker,
+    amount_unit,
     is_rate,
 )
 from edge_agent.pipeline.potline import LineFactors, PotlineWorker, effect_started
 from edge_agent.pipeline.rows import Sink, Span
+from edge_agent.plants import Meter
 from edge_agent.readings import Columns, Event, Quality, Sample, Severity, Waveform
 
 NS_PER_S = 10**9
@@ -265,7 +267,8 @@ def _meter_worker(
 ) -> MeterWorker | RateWorker:
     """The worker of a meter: a totaliser's or a rate's."""
     tag = totaliser_of(config, meter.tag)
-    fuel = FuelFactors.of(factors, meter.fuel) if meter.fuel else None
+    told = amount_unit(tag.unit) in ("Nm3", "t")  # other units are brought to these by the month
+    fuel = FuelFactors.of(factors, meter.fuel) if meter.fuel and told else None
     if is_rate(tag.unit):
         (device,) = [item for item in config.devices if tag in item.tags]
         period_s = getattr(device, "interval_s", 1.0)

@@ -19,6 +19,26 @@ class Papers:
     raw: Mapping[str, bytes]
     persons: Mapping[str, list[bytes]]
 
+    def within(self, start_ns: int, end_ns: int) -> "Papers":
+        """Only the documents that had an entry in [start, end) in any of their versions."""
+        ids = {
+            document.id
+            for document in self.documents
+            if any(start_ns <= entry.time_ns < end_ns for entry in document.entries)
+        }
+        some = [
+            (document, sha256)
+            for document, sha256 in zip(self.documents, self.raw, strict=True)
+            if document.id in ids
+        ]
+        authors = {document.author for document, _ in some}
+        return Papers(
+            entries_of(document for document, _ in some),
+            [document for document, _ in some],
+            {sha256: self.raw[sha256] for _, sha256 in some},
+            {name: keys for name, keys in self.persons.items() if name in authors},
+        )
+
 
 def check(site: str, documents: Iterable[bytes], persons: Mapping[str, list[PublicKey]]) -> Papers:
     """Read a site's documents.

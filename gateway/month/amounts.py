@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
 from edge_agent.calc.rounding import exact
 from edge_agent.calc.substitution import (
+    HOUR_S,
     Alternatives,
     Caution,
     Filled,
@@ -36,8 +37,9 @@ class Found:
     completeness: float | None = None
     note: str = ""
     series: tuple[str, ...] = ()
-    documents: tuple[str, ...] = ()
+    entries: tuple[Entry, ...] = ()
     meters: tuple[Metered, ...] = ()
+    kind: tuple[str, tuple[str, ...]] = ("", ())
 
 
 def amount(
@@ -58,6 +60,12 @@ def amount(
         message = f"{parameter_id} of {scope} is in {unit!r}; {parameter.unit} is right"
         raise CalculationError(message)
     found, others = _first(work, line, (parameter_id, scope), unit)
+    if found.kind != (line["sources"][0]["kind"], tuple(line["sources"][0]["refs"])):
+        work.reserve(
+            f"{parameter_id} of {scope}: the preferred source "
+            f"({', '.join(line['sources'][0]['refs'])}) has nothing for the month, "
+            f"{found.source} was taken 首选数据源整月缺失"
+        )
     filled = _fill(found, others, line, parameter)
     return _add(work, (parameter_id, scope, unit), found, filled)
 
@@ -73,7 +81,7 @@ def _own_line(meters: Sequence[str]) -> Line | None:
 def _first(work: Work, line: Line, name: tuple[str, str], unit: str) -> tuple[Found, list[Found]]:
     """The first source that has something, and the ones behind it that have too."""
     found = [
-        item
+        replace(item, kind=(source["kind"], tuple(source["refs"])))
         for source in line["sources"]
         if source["kind"] in _GATHER
         and (item := _GATHER[source["kind"]](work, source["refs"], unit, line)) is not None
@@ -113,7 +121,7 @@ def _from_entries(work: Work, refs: Sequence[str], unit: str, _line: Line) -> Fo
     amount_ = sum((one.value for one in found), Decimal(0))
     parts = [_entered(one, place) for place, one in enumerate(found)]
     return Found(
-        amount_, f"{len(found)} entries of {_listed(refs)}", total(parts), documents=_papers(found)
+        amount_, f"{len(found)} entries of {_listed(refs)}", total(parts), entries=tuple(found)
     )
 
 
@@ -139,15 +147,11 @@ def _from_stock(work: Work, refs: Sequence[str], unit: str, line: Line) -> Found
         f"stock balance of {refs[0]}: opening + bought - closing - passed on",
         total(parts),
         note=line.get("reason", ""),
-        documents=_papers(found),
+        entries=tuple(found),
     )
 
 
 _GATHER = {"meter": _from_meters, "entry": _from_entries, "stock": _from_stock}
-
-
-def _papers(found: Sequence[Entry]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(one.document for one in found if one.document))
 
 
 def _listed(refs: Sequence[str]) -> str:
@@ -178,19 +182,20 @@ def _fill(found: Found, others: Sequence[Found], line: Line, parameter: Paramete
 
 
 def _added(many: Sequence[Sequence[Hour]]) -> list[Hour]:
-    """Hours of several meters together: an hour lacks what any of them lacks.
-
-    Where meters are added, what one of them did measure in a missing hour stays in the total, so
-    the share to fill is that of the meters together.
-    """
+    """Hours of several meters together: an hour lacks the longest time that any of them lacks."""
     if len(many) == 1:
         return list(many[0])
     together = []
     for parts in zip(*many, strict=True):
+        missing = max(part.missing_s for part in parts)
         known = None not in [part.amount for part in parts]
         amounts = math.fsum(part.amount or 0.0 for part in parts) if known else None
-        missing = math.fsum(part.missing_s for part in parts) / len(parts)
-        together.append(Hour(parts[0].start_ns, amounts, missing))
+        meanwhile = math.fsum(
+            (part.amount or 0.0) / (HOUR_S - part.missing_s) * (missing - part.missing_s)
+            for part in parts
+            if part.missing_s < HOUR_S
+        )
+        together.append(Hour(parts[0].start_ns, amounts, missing, meanwhile))
     return together
 
 
@@ -226,7 +231,7 @@ def _add(work: Work, name: tuple[str, str, str], found: Found, filled: Filled | 
         completeness=found.completeness,
         series=found.series,
         note=found.note,
-        documents=found.documents,
+        entries=found.entries,
         uncertain=uncertain,
         substituted=substituted,
     )

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from edge_agent.calc import gas
 from edge_agent.calc.integration import TotaliserRule, step
 from edge_agent.calc.rounding import exact
 from edge_agent.calc.substitution import HOUR_S, Hour
 from edge_agent.calc.uncertainty import Uncertain, of_accuracy_class
-from edge_agent.calc.windows import HOUR_NS, NS_PER_S
+from edge_agent.calc.windows import HOUR_NS, NS_PER_S, to_local
 from edge_agent.errors import CalculationError
 from gateway.month.model import Work
 
@@ -24,6 +25,8 @@ _DIVISORS = {
     ("kg", "t"): Decimal(1_000),
     ("MJ", "GJ"): Decimal(1_000),
 }
+_SALES_TO_NORMAL = exact(gas.SALES_K) / exact(gas.NORMAL_K)
+"""m3 at 20 C that make one Nm3 at the same pressure (ideal gas)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,7 @@ class Metered:
     def uncertain(self) -> Uncertain:
         """The total with the uncertainty of the meter's accuracy class."""
         value, name = float(self.total), f"meter {self.meter['id']}"
-        percent = accuracy_percent(self.meter["accuracy_class"])
+        percent = self.meter.get("mpe_percent") or accuracy_percent(self.meter["accuracy_class"])
         if percent is None:
             return Uncertain(value, {}, frozenset({name}))
         return of_accuracy_class(name, value, percent)
@@ -78,13 +81,26 @@ def read_meter(work: Work, meter_id: str, unit: str) -> Metered | None:
     if meter is None:
         message = f"the control plan names the meter {meter_id!r}, which no agent has"
         raise CalculationError(message)
+    _tell_calibration(work, meter)
     if f"{meter_id}.count" in work.series:
         return _totaliser(work, meter, unit)
     return _rate(work, meter, unit)
 
 
-def divisor_to(series: Mapping[str, Any], unit: str) -> Decimal:
-    """How many of a series' units make one of another.
+def _tell_calibration(work: Work, meter: Mapping[str, Any]) -> None:
+    until = meter.get("calibrated_until")
+    last = to_local(work.result.end_ns - 1, work.zone).date().isoformat()
+    if until and until < last:
+        work.reserve(
+            f"meter {meter['id']}: its calibration ended on {until}, before the month did "
+            "检定有效期已过"
+        )
+
+
+def divisor_to(
+    series: Mapping[str, Any], unit: str, meter: Mapping[str, Any] | None = None
+) -> Decimal:
+    """How many of a series' units make one of another; gas sold at 20 C comes to 0 C.
 
     Raises:
         CalculationError: they are different quantities.
@@ -92,6 +108,9 @@ def divisor_to(series: Mapping[str, Any], unit: str) -> Decimal:
     if series["unit"] == unit:
         return Decimal(1)
     divisor = _DIVISORS.get((series["unit"], unit))
+    if series["unit"] == "m3" and (meter or {}).get("gas_at") == "sales_20c":
+        whole = Decimal(1) if unit == "Nm3" else _DIVISORS.get(("Nm3", unit))
+        divisor = whole and whole * _SALES_TO_NORMAL
     if divisor is None:
         message = f"series {series['name']} counts {series['unit']}, which is no {unit}"
         raise CalculationError(message)
@@ -114,8 +133,11 @@ def _totaliser(work: Work, meter: Mapping[str, Any], unit: str) -> Metered | Non
     times, counts = points.times[first:], points.values[first:]
     if not times:
         return None
-    scale, divisor = Decimal(meta["scale"]), divisor_to(meta, unit)
-    sums, notes = _running(counts, times, TotaliserRule(meta["modulus"], meta["max_rate_per_h"]))
+    scale, divisor = Decimal(meta["scale"]), divisor_to(meta, unit, meter)
+    sums, kinds = _running(counts, times, TotaliserRule(meta["modulus"], meta["max_rate_per_h"]))
+    notes = [
+        f"{kind} at {to_local(at, work.zone).isoformat(timespec='seconds')}" for at, kind in kinds
+    ]
     covered = max(0, min(times[-1], end_ns) - max(times[0], start_ns))
     totals = [float(exact(item) * scale / divisor) for item in sums]
     return Metered(
@@ -131,16 +153,16 @@ def _totaliser(work: Work, meter: Mapping[str, Any], unit: str) -> Metered | Non
 
 def _running(
     counts: Sequence[int | float], times: Sequence[int], rule: TotaliserRule
-) -> tuple[list[int | float], list[str]]:
+) -> tuple[list[int | float], list[tuple[int, str]]]:
     """Sum of increments up to each reading, and what happened on the way."""
     sums: list[int | float] = [0]
-    notes: list[str] = []
+    kinds: list[tuple[int, str]] = []
     for place in range(1, len(counts)):
         change = step(counts[place - 1], counts[place], rule, times[place] - times[place - 1])
         sums.append(sums[-1] + change.increment)
         if change.kind:
-            notes.append(f"{change.kind} at {times[place]}")
-    return sums, notes
+            kinds.append((times[place], change.kind))
+    return sums, kinds
 
 
 def _counted_hour(start: int, times: Sequence[int], totals: Sequence[float]) -> Hour:
@@ -162,7 +184,7 @@ def _rate(work: Work, meter: Mapping[str, Any], unit: str) -> Metered | None:
     if name not in work.series:
         message = f"the meter {meter['id']} has neither a totaliser nor a rate"
         raise CalculationError(message)
-    divisor = divisor_to(work.series[name], unit)
+    divisor = divisor_to(work.series[name], unit, meter)
     amounts, covered = work.month_points(name), work.month_points(cover)
     if not amounts.times:
         return None

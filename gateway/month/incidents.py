@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 
 from edge_agent.calc.factors import SITE, UNVERIFIED, VERIFIED
-from edge_agent.calc.windows import NS_PER_S
+from edge_agent.calc.windows import NS_PER_S, to_local
 from edge_agent.readings import Event
 from gateway.month.model import Work
 
@@ -47,8 +47,26 @@ _INCIDENTS: dict[str, Callable[[Sequence[Event]], str]] = {
 }
 
 
+def _tell_plan(work: Work) -> None:
+    """A month that the control plan's validity does not cover, or a missing plan."""
+    plan = work.config.get("control_plan")
+    if not plan:
+        work.reserve("the site has no control plan 无数据质量控制方案")
+        return
+    first, last = (
+        to_local(moment, work.zone).date().isoformat()
+        for moment in (work.result.start_ns, work.result.end_ns - 1)
+    )
+    if first < plan["valid_from"] or last > (plan["valid_to"] or last):
+        work.reserve(
+            f"control plan {plan['id']} v{plan['version']} is valid from {plan['valid_from']} to "
+            f"{plan['valid_to'] or 'further notice'}, not for the whole month 控制方案有效期未覆盖全月"
+        )
+
+
 def reservations(work: Work) -> None:
-    """What was used without a check: factors, open options, and a site's own values."""
+    """What was used without a check: the plan, factors, open options, a site's own values."""
+    _tell_plan(work)
     for factor_id, factor in sorted(work.used.items()):
         if factor.status == UNVERIFIED:
             work.reserve(

@@ -23,14 +23,9 @@ def _oxide_factor(CaO: float, MgO: float, CaO_n: float, MgO_n: float) -> float:
     return cement.clinker_factor(CaO / 100, MgO / 100, CaO_n / 100, MgO_n / 100)
 
 
-def _of_clinker(Q: float, EF: float) -> float:
-    return cement.clinker_co2(Q, EF)
-
-
 OXIDE_FACTOR = Formula(
     "(CaO − CaO_n)/100 × 44/56 + (MgO − MgO_n)/100 × 44/40", _OXIDES, _oxide_factor
 )
-OXIDE_PROCESS = Formula("Q × EF", _OXIDES, _of_clinker)
 DEDUCTION = Formula("AD × D", _GUIDE, lambda AD, D: AD * D)
 DIFFERENCE = Formula("Q − Q_stock", "", lambda Q, Q_stock: Q - Q_stock)
 ALTERNATIVE = Formula(
@@ -104,13 +99,12 @@ def _by_stock(work: Work, scope: str, clinker: MonthValue) -> None:
     exact = (
         parts["used"] + parts["passed_on"] - parts["bought"] + parts["closing"] - parts["opening"]
     )
-    papers = tuple(dict.fromkeys(one.document for one in found if one.document))
     stock = work.add(
         "clinker_stock_t",
         scope,
         Decimal(exact),
         source="used in grinding + sold − bought + closing − opening",
-        documents=papers,
+        entries=tuple(found),
         note="; ".join(f"{name} {value}" for name, value in parts.items()),
     )
     work.compute("clinker_difference_t", scope, DIFFERENCE, {"Q": clinker, "Q_stock": stock})
@@ -129,7 +123,7 @@ def _process(work: Work, kiln: Kiln, clinker: MonthValue) -> MonthValue:
             )
         }
         factor = work.compute("clinker_factor", scope, OXIDE_FACTOR, oxides)
-        return work.compute("process_co2_t", scope, OXIDE_PROCESS, {"Q": clinker, "EF": factor})
+        return _oxide_process(work, scope, clinker, factor)
     factor = content(work, "clinker_factor", scope, f"clinker.{kiln['clinker_type']}.ef")
     deductions = [_deduction(work, scope, item) for item in kiln["substitutes"]]
     _carbide_slag(work, kiln)
@@ -137,6 +131,34 @@ def _process(work: Work, kiln: Kiln, clinker: MonthValue) -> MonthValue:
     terms: dict[str, Term] = {"Q": clinker, "EF": factor}
     terms |= dict(zip(names, deductions, strict=True))
     return work.compute("process_co2_t", scope, _with_deductions(names), terms)
+
+
+def _oxide_process(work: Work, scope: str, clinker: MonthValue, factor: MonthValue) -> MonthValue:
+    """Clinker by its oxides, and the dusts and raw-meal carbon that the plan gives sources for."""
+    text, terms = "Q × EF", {"Q": clinker, "EF": factor}
+    if work.line("kiln_dust_t", scope):
+        terms["KD"] = amount(work, "kiln_dust_t", scope)
+        text += " + KD × EF"
+    if work.line("bypass_dust_t", scope):
+        terms["BD"] = amount(work, "bypass_dust_t", scope)
+        terms["d"] = content(work, "bypass_decomposition", scope, None, unit="%")
+        text += " + BD × EF × d/100"
+    if work.line("raw_meal_t", scope):
+        terms["M"] = amount(work, "raw_meal_t", scope)
+        terms["FR"] = content(work, "raw_meal_carbon", scope, None, scale=100, unit="%")
+        text += " + M × FR/100 × 44/12"
+    return work.compute("process_co2_t", scope, Formula(text, _OXIDES, _oxide_sum), terms)
+
+
+def _oxide_sum(Q: float, EF: float, **more: float) -> float:
+    dust = cement.Dust(
+        more.get("KD", 0.0),
+        more.get("BD", 0.0),
+        more.get("d", 100.0) / 100,
+        more.get("M", 0.0),
+        more.get("FR", 0.0) / 100,
+    )
+    return cement.oxide_process_co2(Q, EF, dust).co2_t
 
 
 def _with_deductions(names: Sequence[str]) -> Formula:

@@ -14,7 +14,7 @@ from edge_agent.calc.windows import month_bounds, to_local
 from edge_agent.errors import CalculationError
 from edge_agent.readings import Event
 from gateway.month import formula as formula_
-from gateway.month.entries import Entries
+from gateway.month.entries import Entries, Entry
 from gateway.month.formula import FactorTerm, Formula, Term
 from gateway.plan import CALCULATED, DEFAULT, Form, Parameter
 
@@ -70,8 +70,13 @@ class MonthValue:
     terms: tuple[tuple[str, Term], ...] = ()
     uncertain: Uncertain | None = None
     substituted: tuple[Substituted, ...] = ()
-    documents: tuple[str, ...] = ()
+    entries: tuple[Entry, ...] = ()
     recomputed: Decimal | None = None
+
+    @property
+    def documents(self) -> tuple[str, ...]:
+        """SHA-256 of the signed documents that the entries stand in, hex."""
+        return tuple(dict.fromkeys(one.document for one in self.entries if one.document))
 
     @property
     def name(self) -> str:
@@ -164,6 +169,8 @@ class Work:
         """A factor of the set valid in the month; it is remembered as used."""
         factor = self.factors.get(factor_id, self._day)
         self.used[factor_id] = factor
+        if factor.when:
+            self.option(factor.when.partition("=")[0], "")
         return factor
 
     def term(self, factor_id: str) -> FactorTerm:

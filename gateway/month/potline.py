@@ -16,6 +16,7 @@ from gateway.plan import MEASURED
 
 DAY_S = 86_400
 MV_PER_V = 1_000
+_APART = ("ae_su_count", "ae_su_s", "ae_held_count", "ae_held_s")
 _GUIDE = "CETS-AG-04.01-V01-2024; GB/T 32151.4-2015"
 
 
@@ -77,8 +78,9 @@ def _effects(work: Work, line: Mapping[str, Any]) -> LineEffects:
         name: math.fsum(
             math.fsum(_pot_points(work, line, number, name).values) for number in numbers
         )
-        for name in ("observed_s", "out_s", "ae_s", "ae_count", "ae_ov_vs")
+        for name in ("observed_s", "out_s", "ae_s", "ae_count", "ae_ov_vs", *_APART)
     }
+    _tell_apart(work, line, sums)
     out_days = sums["out_s"] / DAY_S
     required_s = len(numbers) * (work.result.end_ns - work.result.start_ns) / NS_PER_S
     required_s -= sums["out_s"]
@@ -110,6 +112,21 @@ def _effects(work: Work, line: Mapping[str, Any]) -> LineEffects:
         series=names["ae_ov_vs"], **common,
     )  # fmt: skip
     return LineEffects(minutes, count, days, aem, aeo)
+
+
+def _tell_apart(work: Work, line: Mapping[str, Any], sums: Mapping[str, float]) -> None:
+    """Effects that a reader must know of: of starting pots, and held because all pots jumped."""
+    counted = line["detector"].get("count_start_up", True)
+    if sums["ae_su_count"]:
+        work.reserve(
+            f"{line['id']}: {sums['ae_su_count']:.0f} effects of starting pots, "
+            f"{sums['ae_su_s'] / 60:.2f} min, {'counted' if counted else 'not counted'} 启动槽效应"
+        )
+    if sums["ae_held_count"]:
+        work.reserve(
+            f"{line['id']}: {sums['ae_held_count']:.0f} effects held as suspect and not counted, "
+            f"{sums['ae_held_s'] / 60:.2f} min 全系列同时跳变，存疑未计"
+        )
 
 
 def _leaf(work: Work, parameter: str, scope: str, value: float | None, **more: Any) -> MonthValue:

@@ -4,22 +4,14 @@ from dataclasses import replace
 
 from edge_agent.calc.factors import Factor
 from edge_agent.calc.substitution import Method, Substituted
-from edge_agent.calc.windows import NS_PER_S
+from edge_agent.calc.windows import HOUR_NS, NS_PER_S
 from edge_agent.errors import CalculationError
 from gateway.month import entries as entries_
-from gateway.month.entries import ANALYSIS
+from gateway.month.entries import ANALYSIS, Entry
 from gateway.month.model import MonthValue, Work
 from gateway.plan import MEASURED
 
-
-def has_analysis(work: Work, parameter_id: str, scope: str) -> bool:
-    """Whether the plan takes a parameter from a laboratory and the month has an analysis."""
-    line = work.line(parameter_id, scope)
-    return any(
-        work.entries.of(ANALYSIS, source["refs"], parameter_id, *work.bounds)
-        for source in (line["sources"] if line else ())
-        if source["kind"] == "lab"
-    )
+DAY_NS = 24 * HOUR_NS
 
 
 def content(
@@ -81,8 +73,20 @@ def _from_lab(work: Work, name: tuple[str, str], refs: list[str], unit: str) -> 
         method=MEASURED,
         source=f"{len(found)} analyses of {', '.join(refs)}, mean by mass",
         uncertain=uncertain,
-        documents=tuple(dict.fromkeys(one.document for one in found if one.document)),
+        entries=tuple(found),
+        completeness=_coverage(work, line["frequency"] if line else "", found),
     )
+
+
+def _coverage(work: Work, frequency: str, found: list[Entry]) -> float | None:
+    """Share of the analyses that the plan's frequency asks for; None where it cannot be told."""
+    start_ns, end_ns = work.bounds
+    if frequency == "month":
+        return 1.0
+    if frequency != "day":
+        return None
+    days = {(one.time_ns - start_ns) // DAY_NS for one in found}
+    return len(days) / round((end_ns - start_ns) / DAY_NS)
 
 
 def _default(

@@ -160,7 +160,7 @@ def prove(ledger: LedgerReader, site: str, month_name: str, files: dict[str, byt
         message = f"there is no batch of {site} in {month_name}"
         raise EvidenceGap(message)
     configuration = merge([_configs(ledger, site, item, ring, files) for item in ranges])
-    papers = lab_papers(ledger, site)
+    papers = lab_papers(ledger, site).within(start_ns, end_ns)
     given = basis(configuration, papers.entries)
     computed = month.compute(given, month_name, reader, reader.events)
     computed.reservations += reader.marks.reservations()

@@ -112,7 +112,7 @@ def build_site(tmp_path_factory):
     """Builds a site from an example plant, readings and, optionally, changes of its file."""
     opened: list[Site] = []
 
-    def build(plant: str, readings, change=lambda plain: None) -> Site:
+    def build(plant: str, readings, change=lambda _plain, _plan: None) -> Site:
         folder = tmp_path_factory.mktemp(plant)
         plain = yaml.safe_load((PLANTS / f"{plant}.yaml").read_text(encoding="utf-8"))
         plain["time"] = {"source": "device", "lateness_s": 5}

@@ -27,6 +27,8 @@ from edge_agent.wire.keys import Enrolment, KeyRing, create_signer, public_key
 from gateway import bundle as bundle_
 from gateway import trust_file
 from gateway import verify as verify_
+from gateway.cli import main
+from gateway.explain import explain
 from gateway.ledger import Ledger
 from gateway.reports import run as reports
 from gateway.store.base import Projection
@@ -124,6 +126,29 @@ def test_the_report_holds_what_was_read(month):
 def test_the_untouched_bundle_matches(month):
     verdict = verify_.verify(month[1].files[2])
     assert verdict.proven, verdict.difference
+
+
+def test_every_value_of_the_smelter_is_explained(month):
+    content = verify_.verify(month[1].files[2]).content
+    assert {value.parameter.id for value in content.month.values} >= {"pfc_co2e_t", "anode_co2_t"}
+    for value in content.month.values:
+        text = explain(content, value.parameter.id, value.scope)
+        assert value.parameter.zh in text
+        if value.formula:
+            assert value.formula.with_numbers(value.terms) in text
+    total = explain(content, "total_co2e_t", None, hours=True)
+    for word in ("line1.pot001.ae_s", "metal.count", "pfc.slope.cwpb", "gw-01 batch", "root"):
+        assert word in total
+
+
+def test_the_explain_command_reads_a_bundle_offline(month, capsys):
+    bundle = str(month[1].files[2])
+    assert main(["explain", "--bundle", bundle, "--parameter", "aem", "--scope", "line1"]) == 0
+    said = capsys.readouterr().out
+    assert "平均每天每槽阳极效应持续时间 AEM" in said
+    assert "公式 formula      T / D" in said
+    assert main(["explain", "--bundle", bundle, "--parameter", "joy"]) == 2
+    assert "it has: metal_t" in capsys.readouterr().err
 
 
 def test_the_command_line_says_match_and_exits_zero(month):

@@ -3,15 +3,21 @@
 Expected figures are the worked cases of ``china.json``.
 """
 
+import json
 import math
+import random
+import statistics
 from decimal import Decimal
 
 import pytest
 from openpyxl import load_workbook
 
+from edge_agent.wire.keys import public_key
 from gateway import bundle as bundle_
 from gateway import verify as verify_
+from gateway.cli import main
 from gateway.explain import explain
+from gateway.month import MonthValue
 
 HOURS = 744
 
@@ -64,9 +70,40 @@ def cement_entries(entry):
     ]
 
 
+DUSTS = (
+    ("weighing", "kiln2.kiln_dust", "kiln_dust_t", "amount", 620, "t"),
+    ("weighing", "kiln2.bypass_dust", "bypass_dust_t", "amount", 310, "t"),
+    ("analysis", "kiln2.bypass_dust", "bypass_decomposition", "bypass_decomposition", 60, "%"),
+    ("weighing", "kiln2.raw_meal", "raw_meal_t", "amount", 248_000, "t"),
+    ("analysis", "kiln2.raw_meal", "raw_meal_carbon", "raw_meal_carbon", 0.2, "%"),
+)
+
+
+def with_dusts(_plain, plan):
+    """The plan of a plant that also weighs kiln2's dusts and raw meal."""
+    head = {"scope": "kiln2", "frequency": "month", "role": "laboratory", "evidence": "record"}
+    plan["parameters"] += [
+        {
+            **head,
+            "id": parameter,
+            "unit": unit,
+            "sources": [{"kind": "lab" if kind == "analysis" else "entry", "refs": [item]}],
+        }
+        for kind, item, parameter, _, _, unit in DUSTS
+    ]
+
+
+@pytest.fixture(scope="module")
+def dusty(build_site, counter, rate, entry):
+    site = build_site("cement", cement_readings(counter, rate), with_dusts)
+    rows = [entry(kind, item, quantity, x, unit) for kind, item, _, quantity, x, unit in DUSTS]
+    site.enter("october", [*cement_entries(entry), *rows])
+    return site.make()
+
+
 @pytest.fixture(scope="module")
 def cement(build_site, counter, rate, entry):
-    site = build_site("cement", cement_readings(counter, rate), lambda _plain, _plan: None)
+    site = build_site("cement", cement_readings(counter, rate))
     site.enter("october", cement_entries(entry))
     return site, site.make()
 
@@ -140,7 +177,7 @@ def steel_readings(counter, rate):
 
 @pytest.fixture(scope="module")
 def steel(build_site, counter, rate, entry):
-    site = build_site("steel", steel_readings(counter, rate), lambda _plain, _plan: None)
+    site = build_site("steel", steel_readings(counter, rate))
     site.enter("october", steel_entries(entry))
     return site, site.make()
 
@@ -166,6 +203,12 @@ def test_the_oxide_route_and_the_fossil_share_give_the_worked_cases(cement, case
     assert found["clinker_factor", "kiln2"]["reported"] == cases["CE-06"]["EF"]
     assert found["process_co2_t", "kiln2"]["reported"] == cases["CE-06"]["E_clinker"]
     assert found["alternative_co2_t", "kiln2.rdf"]["reported"] == cases["CE-08"]["E_alt"]
+
+
+def test_dusts_and_raw_meal_carbon_give_the_worked_case(dusty, cases, figures_of):
+    found = figures_of(dusty)["process_co2_t", "kiln2"]
+    assert found["reported"] == cases["CE-07"]["E_process"]
+    assert verify_.verify(dusty.files[2]).proven
 
 
 def test_measured_carbon_content_wins_on_the_second_kiln(cement, figures_of):
@@ -194,6 +237,18 @@ def test_the_enterprise_gives_the_worked_case(steel, cases, figures_of):
     assert found["sequestered_co2_t", "site"]["reported"] == cases["ST-05"]["E_product"]
     assert found["total_co2e_t", "site"]["reported"] == cases["ST-06"]["E_enterprise"]
     assert found["intensity", "site"]["reported"] == cases["ST-06"]["intensity"]
+
+
+def test_purchased_electricity_stands_apart_from_the_direct_total(steel, figures_of):
+    found = figures_of(steel[1])
+    assert found["electricity_mwh", "grid"]["reported"] == "48250.50"
+    assert found["electricity_co2_t", "grid"]["reported"] == "25601.72"  # x 0.5306 tCO2/MWh
+    total = found["total_co2e_t", "site"]["inputs"]
+    assert [one["name"] for one in total] == [
+        "combustion_co2_t[site]",
+        "process_co2_t[site]",
+        "sequestered_co2_t[site]",
+    ]
 
 
 def test_a_blast_furnace_gives_the_worked_case(steel, cases, figures_of):
@@ -225,6 +280,27 @@ def test_the_bundle_is_verified_offline(made):
     assert any("1 documents" in line for line in verdict.lines)
 
 
+def test_a_trust_file_without_the_laboratory_s_key_refuses_the_bundle(cement, tmp_path):
+    site, made = cement
+    pems = [(site.folder / f"keys/{name}.pub.pem").read_bytes() for name in ("agent", "gateway")]
+    kids = [public_key(pem).kid.hex() for pem in pems]
+    trust = tmp_path / "trust.toml"
+    trust.write_text(f"trusted = {json.dumps(kids)}", encoding="utf-8")
+    person = site.person.kid.hex()
+    assert person in verify_.verify(made.files[2], verify_.load_trust(trust)).difference
+    trust.write_text(f"trusted = {json.dumps([*kids, person])}", encoding="utf-8")
+    assert verify_.verify(made.files[2], verify_.load_trust(trust)).proven
+
+
+def test_a_plan_that_ended_within_the_month_is_a_reservation(build_site, counter, rate, entry):
+    def end(_plain, plan):
+        plan["valid_to"] = "2026-10-20"
+
+    site = build_site("cement", cement_readings(counter, rate), end)
+    site.enter("october", cement_entries(entry))
+    assert any("not for the whole month" in one for one in site.make().plain["reservations"])
+
+
 def test_every_reported_value_is_explained_down_to_its_evidence(made):
     verdict = verify_.verify(made[1].files[2])
     for value in verdict.content.month.values:
@@ -245,6 +321,31 @@ def test_every_emission_has_an_uncertainty_and_names_what_nobody_stated(made, fi
     assert total["k"] == 2
     assert 0 < float(total["relative"]) < 0.2
     assert total["unstated"]
+
+
+def sampled(term, draws):
+    """A value with its leaves' inputs drawn anew, evaluated through the real formulas."""
+    if isinstance(term, MonthValue) and term.formula is not None:
+        inputs = {symbol: sampled(one, draws) for symbol, one in term.terms}
+        return term.formula.apply(**inputs)
+    given = term.uncertain
+    parts = given.sensitivities.items() if given else ()
+    return float(term.value) + math.fsum(slope * (draws(one) - one.value) for one, slope in parts)
+
+
+def test_the_analytic_uncertainty_agrees_with_monte_carlo(made):
+    month = verify_.verify(made[1].files[2]).content.month
+    total = month.get("total_co2e_t", "site")
+    generator, results = random.Random(7), []
+    for _ in range(4_000):
+        drawn = {}
+
+        def draw(one, drawn=drawn):
+            return drawn.setdefault(one, generator.gauss(one.value, one.standard))
+
+        results.append(sampled(total, draw))
+    assert total.uncertain.standard == pytest.approx(statistics.stdev(results), rel=0.05)
+    assert float(total.value) == pytest.approx(statistics.mean(results), rel=1e-3)
 
 
 def test_the_sheet_carries_every_column_of_the_form(made):
@@ -280,3 +381,42 @@ def test_a_changed_lab_document_is_refused(cement, tmp_path):
         files[name] = files[name].replace(b"22.815", b"21.815")
 
     assert "signature" in forge(made.files[2], change, site.gateway, tmp_path)
+
+
+GATEWAY = """\
+state_dir: state
+keys: {ack: keys/gateway.pem}
+mqtt: {host: 127.0.0.1, client_id: gateway}
+agents:
+  - {site: st-001, agent: gw-01, public_key: keys/agent.pub.pem}
+persons:
+  - {name: laboratory 化验室, public_key: keys/person.pub.pem}
+ledger: {path: ledger.sqlite}
+store: {kind: sqlite, path: store.sqlite}
+"""
+
+
+def test_plan_check_and_explain_read_the_ledger_from_the_command_line(steel, capsys):
+    site = steel[0]
+    (site.folder / "gateway.yaml").write_text(GATEWAY, encoding="utf-8")
+    config = ["--config", str(site.folder / "gateway.yaml"), "--site", "st-001"]
+    assert main(["plan", "check", *config]) == 0
+    assert "plan st-001-dqcp v1 (iron and steel 钢铁生产): good" in capsys.readouterr().out
+    wanted = ["--month", "2026-10", "--parameter", "unit_closure", "--scope", "bof1"]
+    assert main(["explain", *config, *wanted]) == 0
+    said = capsys.readouterr().out
+    assert "100 × (BAL − E) / IN" in said
+    assert "bof1.hot_metal flow_carbon_content 0.043 tC/t" in said
+    assert main(["explain", *config, "--parameter", "intensity"]) == 2
+
+
+def test_a_lapsed_calibration_is_a_reservation(build_site, counter, rate, entry):
+    def lapse(plain, _plan):
+        for meter in plain["meters"]:
+            meter["calibrated_until"] = "2026-10-15" if meter["id"] == "grid" else "2027-01-01"
+
+    site = build_site("steel", steel_readings(counter, rate), lapse)
+    site.enter("october", steel_entries(entry))
+    lapsed = [text for text in site.make().plain["reservations"] if "calibration" in text]
+    assert len(lapsed) == 1
+    assert "grid: its calibration ended on 2026-10-15" in lapsed[0]

@@ -34,7 +34,6 @@ def config():
         device["tags"] = tags
     plain["potlines"][0]["pots"]["count"] = 2
     plain["time"] = {"source": "device", "lateness_s": 5}
-    del plain["control_plan"]
     return AgentConfig.model_validate(plain)
 
 
