@@ -49,7 +49,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     ring = KeyRing([Enrolment(SITE, AGENT, public_key(signer.public_spki()))])
     small = chain(signer, args.batches, series=200, minutes=1)
     large = chain(signer, args.month_batches, series=300, minutes=5)
-    figures = {"accept": accept(small, ring), "replay": replayed(large, ring), "size": size(large, ring)}
+    figures = {
+        "accept": accept(small, ring),
+        "replay": replayed(large, ring),
+        "size": size(large, ring),
+    }
     print(json.dumps(figures, indent=2))
     return 0
 
@@ -109,7 +113,8 @@ def accept(raws: Sequence[bytes], ring: KeyRing) -> dict[str, float]:
         for start in range(0, len(raws), GROUP):
             before = time.process_time()
             group = [
-                (wire_batch.verify(raw, SITE, AGENT, ring), 1) for raw in raws[start : start + GROUP]
+                (wire_batch.verify(raw, SITE, AGENT, ring), 1)
+                for raw in raws[start : start + GROUP]
             ]
             verify_s += time.process_time() - before
             ledger.append(group)
