@@ -36,7 +36,7 @@ _HERE = Path(__file__).resolve().parent
 def legal_digest() -> bytes:
     """SHA-256 over the legally relevant files: decoding, calculation and wire."""
     total = hashlib.sha256()
-    files = [*(_HERE / "calc").glob("*.py"), *(_HERE / "wire").glob("*.py")]
+    files = [*(_HERE / "calc").glob("*.py"), *(_HERE / "wire").rglob("*.py")]
     files += [_HERE / "drivers" / "decode.py"]
     for path in sorted(files):
         total.update(path.relative_to(_HERE).as_posix().encode() + b"\0")

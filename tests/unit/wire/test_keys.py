@@ -103,7 +103,7 @@ def test_a_public_key_is_the_same_from_pem_and_der(signer):
 @pytest.mark.parametrize(
     "other",
     [
-        ec.generate_private_key(ec.SECP256R1()),
+        ec.generate_private_key(ec.SECP384R1()),
         rsa.generate_private_key(65_537, 2_048),
     ],
     ids=["EC", "RSA"],
@@ -213,7 +213,7 @@ def contents():
             *pkcs8, serialization.BestAvailableEncryption(b"correct horse")
         ),
         "public": FileSigner(private).public_pem(),
-        "other kind": ec.generate_private_key(ec.SECP256R1()).private_bytes(*pkcs8, plain),
+        "other kind": ec.generate_private_key(ec.SECP384R1()).private_bytes(*pkcs8, plain),
         "cut": private.private_bytes(*pkcs8, plain)[:-40],
         "binary": bytes(range(256)),
     }
