@@ -69,9 +69,7 @@ def create_signer(
         KeyFileError: the file exists already or its folder cannot be used.
     """
     private: Private = (
-        Ed25519PrivateKey.generate()
-        if algorithm == ED25519
-        else generate_private_key(SECP256R1())
+        Ed25519PrivateKey.generate() if algorithm == ED25519 else generate_private_key(SECP256R1())
     )
     encryption: serialization.KeySerializationEncryption = (
         serialization.BestAvailableEncryption(passphrase)
@@ -143,7 +141,9 @@ def read_secret(path: Path, what: str = "secret") -> bytes:
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:
-        message = f"{path}: cannot open the {what} file: {error.strerror} (a regular file is needed)"
+        message = (
+            f"{path}: cannot open the {what} file: {error.strerror} (a regular file is needed)"
+        )
         raise KeyFileError(message) from error
     try:
         _check_rights(path, os.fstat(handle))

@@ -117,7 +117,7 @@ def lower_form(der: bytes) -> bytes:
 
 
 def joined(r: int, s: int) -> bytes:
-    """r and the lower of s and n - s, 32 bytes each."""
+    """The numbers r and the lower of s and n - s, 32 bytes each."""
     return r.to_bytes(_HALF, "big") + min(s, _P256_ORDER - s).to_bytes(_HALF, "big")
 
 
@@ -153,9 +153,9 @@ def spki_of(key: Ed25519PublicKey | EllipticCurvePublicKey) -> bytes:
 
 def pem_of(spki: bytes) -> bytes:
     """A public key as PEM, for the other side's configuration."""
-    return (
-        serialization.load_der_public_key(spki)
-    ).public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return (serialization.load_der_public_key(spki)).public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
 
 
 def _refuse_low_order(point: bytes) -> None:
