@@ -121,6 +121,22 @@ class Agent(Section):
     not_after: Instant | None = None
 
 
+class Person(Section):
+    """Somebody who signs decisions; ``revoked`` is when the key stopped being good."""
+
+    name: str = Field(min_length=1, max_length=64)
+    public_key: FilePath
+    roles: list[Literal["operator", "approver"]] = Field(min_length=1)
+    revoked: Instant | None = None
+
+
+class Authority(Section):
+    """The plant CA: its certificate, pinned by the SHA-256 fingerprint told out of band."""
+
+    certificate: FilePath
+    fingerprint: str = Field(pattern="^[0-9a-f]{64}$")
+
+
 class LedgerSettings(Section):
     """Where evidence is kept, and how much is committed at once."""
 
@@ -179,7 +195,10 @@ class GatewayConfig(Section):
     state_dir: FilePath
     keys: KeyFiles
     mqtt: Mqtt
-    agents: list[Agent] = Field(min_length=1)
+    agents: list[Agent] = []
+    people: list[Person] = []
+    authorities: list[Authority] = []
+    approval: Literal["off", "required"] = "off"
     ledger: LedgerSettings = LedgerSettings()
     store: StoreSettings = SqliteSettings(kind="sqlite")
     hold: Hold = Hold()

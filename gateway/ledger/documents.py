@@ -55,14 +55,7 @@ class Documents:
         with schema.stored():
             if self._db.in_transaction:
                 return self._insert(draft)
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                added = self._insert(draft)
-                self._db.execute("COMMIT")
-            finally:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-            return added
+            return self._insert_alone(draft)
 
     def all(self, *kinds: str, site: str | None = None, after: int = 0) -> Iterator[Document]:
         """Documents in order of arrival.
@@ -94,6 +87,16 @@ class Documents:
         with schema.stored():
             row = self._db.execute("SELECT coalesce(max(number), 0) FROM documents").fetchone()
         return int(row[0])
+
+    def _insert_alone(self, draft: Draft) -> Document:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            added = self._insert(draft)
+            self._db.execute("COMMIT")
+        finally:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+        return added
 
     def _insert(self, draft: Draft) -> Document:
         sha256 = hashlib.sha256(draft.raw).digest()

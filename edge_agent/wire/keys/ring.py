@@ -9,7 +9,7 @@ Rules (judged by ``check_time`` and ``check_place``):
     K4  a revoked key is good up to the last good number, and for nothing after it
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from edge_agent.errors import KeyNotValid, RevokedKey, UnknownKey, WrongAgent
 from edge_agent.wire.keys.public import PublicKey
@@ -85,6 +85,24 @@ class KeyRing:
     def enrolments(self) -> list[Enrolment]:
         """All of them."""
         return list(self._by_kid.values())
+
+    def of(self, site: str, agent: str) -> list[Enrolment]:
+        """One agent's keys, in order of enrolment."""
+        return [one for one in self._by_kid.values() if one.source == (site, agent)]
+
+    def succeed(self, old_kid: bytes, new_kid: bytes, seq: int) -> None:
+        """From the batch after ``seq`` only the new key speaks (K2, K3)."""
+        old, new = self._by_kid[old_kid], self._by_kid[new_kid]
+        self._by_kid[old_kid] = replace(old, last_seq=seq)
+        self._by_kid[new_kid] = replace(new, first_seq=seq + 1)
+
+    def refresh(self) -> bool:
+        """Take up what changed where the keys come from; a fixed ring has no such place.
+
+        Returns:
+            Whether anything changed.
+        """
+        return False
 
 
 def check_time(enrolment: Enrolment, at_ns: int) -> None:
