@@ -14,13 +14,16 @@ from edge_agent import config as config_
 from edge_agent.acquisition import Acquisition
 from edge_agent.clock import NS_PER_S, Clock, DeviceClock, SystemClock
 from edge_agent.config import AgentConfig
+from edge_agent.errors import SignerUnavailable
 from edge_agent.health import Health
+from edge_agent.keystore import AgentSigner, Keystore
 from edge_agent.outbox import Outbox, OutboxFull
 from edge_agent.pipeline import Pipeline
 from edge_agent.pipeline.pipeline import Reading, decode_readings, encode_readings
 from edge_agent.pipeline.rows import MAX_SPAN_NS
 from edge_agent.pipeline.series import to_plain
 from edge_agent.readings import Columns, Event, Waveform
+from edge_agent.scribe import SIGNING_KID, Scribe
 from edge_agent.uplink import Identity, Uplink
 from edge_agent.wire import batch as wire_batch
 from edge_agent.wire import cose, keys
@@ -30,6 +33,7 @@ from edge_agent.wire.cose import MessageType
 
 log = logging.getLogger(__name__)
 _EVENTS_A_BATCH = 500
+_PASSING_ALARMS = ("outbox_full", "disk_full", "signer_unavailable", "unsigned_full")
 _HERE = Path(__file__).resolve().parent
 
 
@@ -62,14 +66,15 @@ class Agent:
         device_time = config.time.source == "device"
         self._clock = clock or (DeviceClock() if device_time else SystemClock())
         factors = factor_sets.find(config.factor_set)
-        signer = keys.load_signer(config.keys.signing)
+        self._outbox = Outbox(config.state_dir / "outbox.sqlite", config.outbox.max_mb * 2**20)
+        self._keystore = Keystore(config.keys, config.state_dir)
+        signer = AgentSigner(self._keystore.current(self._outbox.get(SIGNING_KID)))
         gateways = tuple(keys.public_key(path.read_bytes()) for path in config.keys.gateway)
         self._identity = Identity(config.site, config.agent, boot_id(), signer, gateways)
         document = config_.effective(config, factors, to_plain(config))
         self._config_sha256 = config_.digest(document)
         self._legal_sha256 = legal_digest()
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="pipeline")
-        self._outbox = Outbox(config.state_dir / "outbox.sqlite", config.outbox.max_mb * 2**20)
         self._outbox.put_config(
             self._config_sha256, cose.sign(MessageType.CONFIG, document, signer)
         )
@@ -79,6 +84,7 @@ class Agent:
             config.mqtt, self._identity, self._outbox, self._worker, self._clock, self.health
         )
         self._head = self._outbox.head
+        self._scribe = Scribe((config.site, config.agent), signer, self._keystore)
         self._unsaved: list[Reading] = []
         self._journal_ns = 0
         self._mono_ns = self._clock.monotonic_ns()
@@ -142,7 +148,8 @@ class Agent:
     async def _report_status(self) -> None:
         while True:
             await self._clock.sleep(self.config.time.status_s)
-            self._uplink.publish_status()
+            self.health.key_warning = self._scribe.warning(self._clock.utc_ns())
+            await self._uplink.publish_status()
 
     # -- in the worker thread -----------------------------------------------------------------
 
@@ -160,7 +167,7 @@ class Agent:
         if due_ns is not None:
             produce = self._pipeline.advance(due_ns)
             self._seal(produce.pieces, [*urgent, *produce.events])
-        elif urgent:
+        elif urgent or self._scribe.due(self._clock.monotonic_ns()):
             self._seal((), urgent)
         elif self._unsaved:
             self._write_journal()
@@ -188,32 +195,36 @@ class Agent:
         self._steps += 1
         return [self._event("clock_step", step_ns=offset_ns - before)]
 
-    def _seal(self, pieces: Sequence[Columns], events: Sequence[Event]) -> None:
+    def _seal(self, new_pieces: Sequence[Columns], new_events: Sequence[Event]) -> None:
         """Sign what was produced and commit it with the state it ends with."""
-        events = [*self._lost, *self._pending, *events]
+        pieces, events = self._scribe.with_waiting(new_pieces, [*self._pending, *new_events])
         self._pending = []
-        if not pieces and not events:
+        if not pieces and not events and not self._lost:
             self._outbox.save_state(self._pipeline.dump())
             self._unsaved.clear()
             return
-        head = self._head
-        raws: list[bytes] = []
-        for columns, some in _parts(pieces, events):
-            raw = wire_batch.sign(self._batch(columns, some, head), self._identity.signer)
-            raws.append(raw)
-            head = ChainHead(head.seq + 1, hashlib.sha256(raw).digest())
+        mono_ns = self._mono_ns
         try:
-            self._outbox.commit(raws, head, self._pipeline.dump())
-        except OutboxFull as error:
-            self._refused(pieces, events, error)
+            parts = _parts(pieces, [*self._lost, *events])
+            signed = self._scribe.sign(parts, self._head, self._batch)
+            self._outbox.commit(signed.raws, signed.head, self._pipeline.dump(), signed.keep)
+        except SignerUnavailable as error:
+            self._mono_ns = mono_ns
+            self._alarm("signer_unavailable", error)
+            if not self._scribe.wait(pieces, events, self._clock.monotonic_ns()):
+                self._refused(pieces, events, "unsigned_full", error)
             return
-        self._head = head
+        except OutboxFull as error:
+            self._refused(pieces, events, "outbox_full", error)
+            return
+        self._scribe.committed(signed)
+        self._head = signed.head
         self._lost.clear()
         self._unsaved.clear()
         self._journal_ns = self._clock.monotonic_ns()
-        self.health.batches += len(raws)
+        self.health.batches += len(signed.raws)
         self.health.rows += sum(map(len, pieces))
-        if self.health.alarm in ("outbox_full", "disk_full"):
+        if self.health.alarm in _PASSING_ALARMS:
             self.health.alarm = ""
         self._uplink.wake_threadsafe()
 
@@ -239,10 +250,10 @@ class Agent:
         )
 
     def _refused(
-        self, pieces: Sequence[Columns], events: Sequence[Event], error: OutboxFull
+        self, pieces: Sequence[Columns], events: Sequence[Event], alarm: str, error: Exception
     ) -> None:
-        """The outbox is full: say loudly what is lost, and put it into the next batch."""
-        self._alarm("outbox_full", error)
+        """There is no room: say loudly what is lost, and put it into the next batch."""
+        self._alarm(alarm, error)
         self._unsaved.clear()
         times = [time_ns for columns in pieces for time_ns in columns.time_ns]
         count = len(times)

@@ -17,6 +17,7 @@ class Health:
     connects: int = 0
     lost_records: int = 0
     alarm: str = ""
+    key_warning: str = ""
 
     def detail(self) -> dict[str, Any]:
         """The counters as a plain map."""

@@ -14,12 +14,15 @@ from typing import Any
 
 from edge_agent.clock import Clock, SystemClock
 from edge_agent.errors import CarbonError, ConfigError, KeyFileError, StoreError
+from edge_agent.process import harden
 from edge_agent.wire import keys
-from gateway import audit, desk
+from gateway import audit, desk, office
 from gateway.config import GatewayConfig, key_ring, load
 from gateway.ingest.service import serve
 from gateway.ledger import Ledger
 from gateway.store import PointStore, open_store
+from gateway.trust.enrolment import key_states
+from gateway.trust.keybook import KeyBook, open_keybook
 
 OK, FAILED, USAGE = 0, 1, 2
 Arguments = argparse.Namespace
@@ -43,6 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code.
     """
     arguments = _parser().parse_args(argv)
+    harden()
     logging.basicConfig(
         stream=sys.stderr,
         level=logging.DEBUG if arguments.verbose else logging.INFO,
@@ -120,13 +124,13 @@ def status(arguments: Arguments) -> int:
     """Show where every agent stands."""
     config = load(arguments.config)
     with _opened(config) as (ledger, store):
-        agents = [_agent_status(ledger, one.site, one.agent) for one in config.agents]
+        book = open_keybook(config, ledger.documents)
+        sources = sorted({one.source for one in book.enrolments()})
+        agents = [_agent_status(ledger, book, *source) for source in sources]
         unknown = {
             count.reason: count.messages for count in ledger.quarantine_counts() if not count.site
         }
-        points = {
-            site: _points(store, site) for site in sorted({one.site for one in config.agents})
-        }
+        points = {site: _points(store, site) for site in sorted({site for site, _ in sources})}
     report = {"agents": agents, "points": points, "quarantine_unknown_source": unknown}
     if arguments.json:
         print(json.dumps(report, indent=2))
@@ -149,7 +153,7 @@ def release(arguments: Arguments) -> int:
     return OK
 
 
-def _agent_status(ledger: Ledger, site: str, agent: str) -> dict[str, Any]:
+def _agent_status(ledger: Ledger, book: KeyBook, site: str, agent: str) -> dict[str, Any]:
     head, span = ledger.head(site, agent), ledger.span(site, agent)
     return {
         "site": site,
@@ -163,6 +167,7 @@ def _agent_status(ledger: Ledger, site: str, agent: str) -> dict[str, Any]:
         "configs": len(ledger.config_digests(site, agent)),
         "forks": len(ledger.forks(site, agent)),
         "frozen": ledger.is_frozen(site, agent),
+        "keys": key_states(book, site, agent, SystemClock().utc_ns()),
         "quarantine": {
             count.reason: count.messages
             for count in ledger.quarantine_counts()
@@ -244,6 +249,7 @@ def _parser() -> argparse.ArgumentParser:
             add(word)
         word.set_defaults(run=verb.run)
     _add_keys(words)
+    office.add(words)
     return parser
 
 

@@ -26,6 +26,8 @@ from edge_agent.wire.keys import ED25519, PublicKey, Signer, algorithm_of, publi
 from edge_agent.wire.private import as_private
 
 _T = TypeVar("_T")
+_WARN_DAYS = (1, 7, 30)
+_DAY_NS = 24 * 3600 * 10**9
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DOCUMENT_SIGNING = x509.ObjectIdentifier("1.3.6.1.5.5.7.3.36")
 
@@ -157,6 +159,15 @@ def load(encoded: bytes) -> x509.Certificate:
     return _parsed(lambda: x509.load_der_x509_certificate(encoded), "certificate")
 
 
+def key_of(certificate: x509.Certificate) -> PublicKey:
+    """The key a certificate is for.
+
+    Raises:
+        TrustError: of another kind, or one under which signatures prove nothing.
+    """
+    return _public(certificate)
+
+
 def fingerprint(certificate: x509.Certificate) -> str:
     """SHA-256 of the whole certificate, in hex: what is compared out of band."""
     return certificate.fingerprint(hashes.SHA256()).hex()
@@ -185,6 +196,16 @@ def digital_signature(*, authority: bool = False) -> x509.KeyUsage:
         encipher_only=False,
         decipher_only=False,
     )
+
+
+def expiry_warning(left_ns: int) -> str:
+    """What to say of a key or certificate that ends in so many ns: nothing until 30 days before."""
+    if left_ns < 0:
+        return "expired"
+    for days in _WARN_DAYS:
+        if left_ns <= days * _DAY_NS:
+            return f"expires within {days} day{'s' if days > 1 else ''}"
+    return ""
 
 
 def _parsed(parse: Callable[[], _T], what: str) -> _T:

@@ -62,6 +62,7 @@ def make(ledger: Reader, people: People, wish: Wish, signer: Signer, at_ns: int)
     """A signed approval of a configuration over the one approved before it."""
     person = people.find(key_id(signer.public_spki()), "approver", at_ns)
     before = list(approved(ledger, people, wish.site, wish.agent))
+    named = document(ledger, wish.site, wish.agent, wish.config).get("author")
     fields = {
         "site": wish.site,
         "agent": wish.agent,
@@ -72,7 +73,7 @@ def make(ledger: Reader, people: People, wish: Wish, signer: Signer, at_ns: int)
         "previous": before[-1] if before else None,
         "valid_from": wish.valid_from_ns,
         "clause": wish.clause,
-        "author": wish.author,
+        "author": wish.author or str(named or ""),
     }
     return statements.sign(MessageType.APPROVAL, fields, signer)
 

@@ -24,7 +24,6 @@ from gateway.trust.keybook import KeyBook
 from gateway.trust.people import People
 
 _INVITED_NS = 7 * 24 * 3600 * 10**9
-_WARN_DAYS = (1, 7, 30)
 _DAY_NS = 24 * 3600 * 10**9
 Randomness = Callable[[int], bytes]
 
@@ -175,15 +174,18 @@ def suspects(ledger: Ledger, site: str, people: People) -> Iterator[Suspect]:
         yield Suspect(found["agent"], found["first_seq"], found["last_seq"], found["reason"])
 
 
-def expiry_warning(one: Enrolment, now_ns: int) -> str:
-    """What to say of a key's end: nothing until 30 days before it."""
-    left_ns = one.not_after_ns - now_ns
-    if left_ns < 0:
-        return "expired"
-    for days in _WARN_DAYS:
-        if left_ns <= days * _DAY_NS:
-            return f"expires within {days} day{'s' if days > 1 else ''}"
-    return ""
+def key_states(book: KeyBook, site: str, agent: str, now_ns: int) -> dict[str, str]:
+    """What each of an agent's keys is, by key id, with the warning before its end."""
+    told = {}
+    for one in book.of(site, agent):
+        state = "in force" if one.active else "ended"
+        if one.pending:
+            state = "waits for its keychange"
+        elif one.revoked_after is not None:
+            state = f"revoked after {one.revoked_after}"
+        warning = certificates.expiry_warning(one.not_after_ns - now_ns)
+        told[one.public.kid.hex()] = f"{state}, {warning}" if warning else state
+    return told
 
 
 def pinned(config: GatewayConfig) -> tuple[x509.Certificate, ...]:

@@ -351,5 +351,12 @@ def test_a_document_that_no_operator_signed_changes_no_key(registrar, ca, signer
     ],
 )
 def test_the_end_of_a_key_is_told_30_7_and_1_days_before(signer, left, told):
+    assert certificates.expiry_warning(left) == told
     one = Enrolment(SITE, AGENT, public_key(signer.public_spki()), 0, NOW + left)
-    assert enrolment.expiry_warning(one, NOW) == told
+
+    class Book:
+        def of(self, *_):
+            return [one]
+
+    (state,) = enrolment.key_states(Book(), SITE, AGENT, NOW).values()
+    assert state == (f"in force, {told}" if told else "in force")
