@@ -23,7 +23,9 @@ from gateway.ledger import Ledger
 
 SITE, AGENT = "al-001", "gw-01"
 MINUTE_NS = 60 * 10**9
-T0 = 1_767_196_800 * 10**9
+T0 = SystemClock().utc_ns() // MINUTE_NS * MINUTE_NS
+# paho leaves the pair of sockets behind that wakes its thread, whenever that thread is restarted.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 needs_broker = pytest.mark.skipif(PROGRAM is None, reason="mosquitto is not installed")
 
 
@@ -136,6 +138,7 @@ class Works:
         if gateway:
             tasks.append(asyncio.create_task(serve(load(self.gateway_file), SystemClock())))
         try:
+            await until(lambda: agent._announce or agent._pending, "the restored state")
             yield agent
         finally:
             for task in tasks:
@@ -315,7 +318,7 @@ async def test_a_pin_that_is_refused_while_running_is_tried_once(hsm):
         assert len(_row_times(agent._outbox.after(0, 100), agent)) == 7
 
 
-async def test_what_waits_for_a_signature_is_bounded_and_the_loss_is_told(hsm, monkeypatch):
+async def test_what_waits_for_a_signature_is_bounded_and_the_loss_is_told(hsm, monkeypatch, caplog):
     works, soft_hsm, _ = hsm
     monkeypatch.setattr("edge_agent.scribe.MAX_WAITING_ROWS", 2)
     async with works.running(gateway=False) as agent:
@@ -323,7 +326,7 @@ async def test_what_waits_for_a_signature_is_bounded_and_the_loss_is_told(hsm, m
         soft_hsm.unplug()
         for _ in range(4):
             await works.minute(agent)
-        assert agent.health.alarm == "unsigned_full"
+        assert "unsigned_full" in caplog.text
         assert agent.health.lost_records > 0
         soft_hsm.plug()
         await works.minute(agent)
