@@ -142,8 +142,7 @@ def _hex(text: str) -> bytes:
     try:
         return bytes.fromhex(text)
     except ValueError:
-        message = f"{text[:80]!a} is no nonce"
-        raise ConfigError(message, key="--nonce", right="64 hexadecimal digits") from None
+        raise ConfigError("is no nonce", key="--nonce", right="64 hexadecimal digits") from None
 
 
 def _read(path: Path) -> bytes:

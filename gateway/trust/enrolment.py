@@ -19,6 +19,7 @@ from edge_agent.wire.enrolment import NONCE_BYTES, Request, open_request
 from edge_agent.wire.keys import Enrolment, Signer, key_id
 from gateway.config import GatewayConfig
 from gateway.ledger import Draft, Ledger
+from gateway.ledger.reader import Reader
 from gateway.trust import statements
 from gateway.trust.keybook import KeyBook
 from gateway.trust.people import People
@@ -165,7 +166,7 @@ class Suspect:
     reason: str
 
 
-def suspects(ledger: Ledger, site: str, people: People) -> Iterator[Suspect]:
+def suspects(ledger: Reader, site: str, people: People) -> Iterator[Suspect]:
     """Batches of a site that were relabelled."""
     for document in ledger.documents.all("relabel", site=site):
         found = statements.open_(

@@ -4,6 +4,7 @@ import os
 import stat
 from pathlib import Path
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric.ec import (
     ECDSA,
@@ -103,31 +104,34 @@ def load_signer(path: Path, passphrase: bytes | None = None) -> FileSigner:
         KeyFileError: missing, a link, another owner's, readable by others, in a folder where
             others may write, empty, no key of ours, or not opened by the passphrase.
     """
-    pem = read_secret(path, "key")
     _check_folder(path)
-    if not pem:
-        message = f"{path}: the key file is empty; a PKCS#8 PEM key is right"
+    found = _parse(read_secret(path, "key"), passphrase)
+    if isinstance(found, str):
+        message = f"{path}: {found}"
         raise KeyFileError(message)
+    return FileSigner(found)
+
+
+def _parse(pem: bytes, passphrase: bytes | None) -> Private | str:
+    """The key in a file's bytes, or what is wrong with them."""
+    if not pem:
+        return "the key file is empty; a PKCS#8 PEM key is right"
     try:
         private = serialization.load_pem_private_key(pem, password=passphrase)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, UnsupportedAlgorithm):
         private = None
-    if isinstance(private, EllipticCurvePrivateKey) and not isinstance(private.curve, SECP256R1):
-        private = None
-    if not isinstance(private, Ed25519PrivateKey | EllipticCurvePrivateKey):
-        raise KeyFileError(f"{path}: {_why_not(pem, passphrase)}")
-    return FileSigner(private)
-
-
-def _why_not(pem: bytes, passphrase: bytes | None) -> str:
+    if isinstance(private, Ed25519PrivateKey):
+        return private
+    if isinstance(private, EllipticCurvePrivateKey) and isinstance(private.curve, SECP256R1):
+        return private
     encrypted = b"ENCRYPTED" in pem
     if encrypted and passphrase is None:
         return "the key is encrypted; a passphrase file is needed"
     if encrypted:
         return "the passphrase does not open this key"
-    if passphrase is not None:
-        return "holds no encrypted PKCS#8 Ed25519 or P-256 key, but a passphrase was given"
-    return "holds no unencrypted PKCS#8 Ed25519 or P-256 key"
+    kind = "unencrypted" if passphrase is None else "encrypted"
+    given = "" if passphrase is None else ", but a passphrase was given"
+    return f"holds no {kind} PKCS#8 Ed25519 or P-256 key{given}"
 
 
 def read_secret(path: Path, what: str = "secret") -> bytes:
@@ -171,7 +175,11 @@ def _check_rights(path: Path, info: os.stat_result) -> None:
 
 def _check_folder(path: Path) -> None:
     """Who may write into the folder could put another key in the file's place."""
-    info = path.absolute().parent.stat()
+    try:
+        info = path.absolute().parent.stat()
+    except OSError as error:
+        message = f"{path}: cannot open the key file: {error.strerror}"
+        raise KeyFileError(message) from error
     if info.st_mode & _FOLDER_RIGHTS and not info.st_mode & stat.S_ISVTX:
         message = (
             f"{path.parent}: mode {stat.S_IMODE(info.st_mode):04o} lets others replace the key;"
