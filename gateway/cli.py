@@ -21,8 +21,9 @@ from gateway.config import GatewayConfig, key_ring, load
 from gateway.ingest.service import serve
 from gateway.ledger import Ledger
 from gateway.store import PointStore, open_store
-from gateway.trust.enrolment import key_states
+from gateway.trust.enrolment import key_states, pinned
 from gateway.trust.keybook import KeyBook, open_keybook
+from gateway.trust.people import load_people
 
 OK, FAILED, USAGE = 0, 1, 2
 Arguments = argparse.Namespace
@@ -90,6 +91,8 @@ def check(arguments: Arguments) -> int:
     """Read the configuration and every key it names."""
     config = load(arguments.config)
     enrolments = key_ring(config).enrolments()
+    load_people(config)
+    pinned(config)
     signer = keys.load_signer(config.keys.ack)
     print(f"{arguments.config}: good; {len(enrolments)} enrolled keys")
     print(f"ack key {signer.kid.hex()}")

@@ -132,7 +132,7 @@ def check(
         TrustError: not issued by a pinned CA, another profile, or names of no one agent.
     """
     found = load(encoded)
-    if not any(_issued(found, authority) for authority in authorities):
+    if not any(issued_by(found, authority) for authority in authorities):
         pins = ", ".join(fingerprint(authority)[:16] for authority in authorities) or "none"
         message = f"the certificate was not issued by a pinned CA (pinned: {pins})"
         raise TrustError(message)
@@ -166,6 +166,15 @@ def key_of(certificate: x509.Certificate) -> PublicKey:
         TrustError: of another kind, or one under which signatures prove nothing.
     """
     return _public(certificate)
+
+
+def issued_by(found: x509.Certificate, authority: x509.Certificate) -> bool:
+    """Whether a CA's key signed this certificate, under its name."""
+    try:
+        found.verify_directly_issued_by(authority)
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+    return True
 
 
 def fingerprint(certificate: x509.Certificate) -> str:
@@ -214,14 +223,6 @@ def _parsed(parse: Callable[[], _T], what: str) -> _T:
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         message = f"not a readable {what}: {error}"
         raise TrustError(message) from error
-
-
-def _issued(found: x509.Certificate, authority: x509.Certificate) -> bool:
-    try:
-        found.verify_directly_issued_by(authority)
-    except (ValueError, TypeError, InvalidSignature):
-        return False
-    return True
 
 
 def _check_profile(found: x509.Certificate, purpose: Purpose) -> None:

@@ -51,6 +51,16 @@ def service(arguments: Arguments) -> int:
     return 0
 
 
+def revoke(arguments: Arguments) -> int:
+    """Put TLS certificates on the CA's revocation list, which the broker reads."""
+    found = authority.open_(arguments.folder)
+    revoked = [certificates.load(read(path)) for path in arguments.certificates]
+    made = authority.revoke(found, arguments.folder, revoked, SystemClock().utc_ns())
+    print(f"list {arguments.folder / authority.REVOKED}")
+    print(f"{len(made)} revoked certificates")
+    return 0
+
+
 def add(words: Any) -> None:
     """Add the verbs."""
     verb = verbs(words, "ca", "be the plant CA")
@@ -67,3 +77,6 @@ def add(words: Any) -> None:
     parser.add_argument("name", help="`ingest` for the gateway, anything for the broker")
     parser.add_argument("--host", action="append", default=[], help="name or address of a server")
     parser.add_argument("--out", type=Path, required=True, help="folder for key and certificate")
+    parser = verb("revoke", revoke, config=False)
+    parser.add_argument("folder", type=Path, help="the CA's folder")
+    parser.add_argument("certificates", type=Path, nargs="*", help="none: only write the list")

@@ -22,7 +22,7 @@ from edge_agent.wire.enrolment import Request
 from edge_agent.wire.keys import ED25519, Signer, create_signer, load_signer, public_key
 from edge_agent.wire.private import as_private
 
-KEY, CERTIFICATE = "ca.pem", "ca.crt"
+KEY, CERTIFICATE, REVOKED = "ca.pem", "ca.crt", "ca.crl"
 _CA_DAYS = 3_650
 _BACKDATE_S = 300
 
@@ -121,6 +121,52 @@ def issue_service(
         spki,
         (said, now_ns, VALID_DAYS[Purpose.TLS]),
     )
+
+
+def revoke(
+    authority: Authority, folder: Path, revoked: Sequence[x509.Certificate], now_ns: int
+) -> x509.CertificateRevocationList:
+    """Add certificates of this CA to its revocation list; gives the new list.
+
+    Raises:
+        TrustError: a certificate is another CA's, or the present list is not readable.
+    """
+    now = certificates.from_ns(now_ns)
+    path = folder / REVOKED
+    before = _parse_crl(path) if path.exists() else []
+    known = {entry.serial_number for entry in before}
+    builder = (
+        x509.CertificateRevocationListBuilder()
+        .issuer_name(authority.certificate.subject)
+        .last_update(now - timedelta(seconds=_BACKDATE_S))
+        .next_update(now + timedelta(days=_CA_DAYS))
+    )
+    for entry in before:
+        builder = builder.add_revoked_certificate(entry)
+    for certificate in revoked:
+        if not certificates.issued_by(certificate, authority.certificate):
+            name = certificate.subject.rfc4514_string()
+            raise TrustError(f"the certificate {name!a} was not issued by this CA")
+        if certificate.serial_number not in known:
+            entry = (
+                x509.RevokedCertificateBuilder()
+                .serial_number(certificate.serial_number)
+                .revocation_date(now)
+                .build()
+            )
+            builder = builder.add_revoked_certificate(entry)
+    signer = authority.signer
+    made = builder.sign(as_private(signer), certificates.hash_for(signer.public_spki()))
+    path.write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    return made
+
+
+def _parse_crl(path: Path) -> list[x509.RevokedCertificate]:
+    try:
+        return list(x509.load_pem_x509_crl(path.read_bytes()))
+    except (OSError, ValueError) as error:
+        message = f"{path}: not a readable revocation list: {error}"
+        raise TrustError(message) from error
 
 
 def to_pem(certificate: x509.Certificate) -> bytes:

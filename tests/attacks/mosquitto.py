@@ -44,10 +44,11 @@ class Site:
         for name, host in (("broker", ["--host", "127.0.0.1"]), ("ingest", [])):
             command = ["ca", "service", str(folder / "ca"), name, "--out", str(folder / "tls")]
             assert cli.main([*command, *host]) == 0
+        assert cli.main(["ca", "revoke", str(folder / "ca")]) == 0
         done = cli.main(
             ["broker-config", "--out", str(folder / "broker"), "--port", str(self.port),
              "--ca", str(folder / "ca/ca.crt"), "--certificate", str(folder / "tls/broker.crt"),
-             "--key", str(folder / "tls/broker.pem")]
+             "--key", str(folder / "tls/broker.pem"), "--crl", str(folder / "ca/ca.crl")]
         )  # fmt: skip
         assert done == 0
         # Started by root, mosquitto would give up its rights and could not read the files.

@@ -4,6 +4,7 @@ Asserted on delivery: mosquitto grants subscriptions and acknowledges publishes 
 list denies.
 """
 
+import signal
 import socket
 import ssl
 import time
@@ -13,10 +14,12 @@ from pathlib import Path
 import pytest
 from mosquitto import DEADLINE_S, NOW_NS, PROGRAM, Site, until
 
+from edge_agent.errors import TrustError
 from edge_agent.wire import enrolment as wire_enrolment
 from edge_agent.wire.certificates import Purpose
 from edge_agent.wire.keys import create_signer
 from edge_agent.wire.tls import TlsClient
+from gateway import cli
 from gateway.trust import authority
 
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="mosquitto is not installed")
@@ -183,6 +186,26 @@ def test_a_certificate_of_another_ca_of_the_same_name_is_refused(site, tmp_path)
     made = authority.issue(twin, wire_enrolment.open_request(raw), NOW_NS)
     (tmp_path / "twin.crt").write_bytes(authority.to_pem(made))
     assert not greets(site.port, context((tmp_path / "twin.crt", tmp_path / "twin.pem")))
+
+
+def test_a_revoked_certificate_is_refused_and_the_others_go_on(site):
+    files = site.files("gw-09")
+    assert greets(site.port, context(files))
+    assert cli.main(["ca", "revoke", str(site.folder / "ca"), str(files[0])]) == 0
+    site.process.send_signal(signal.SIGHUP)
+    until(lambda: not greets(site.port, context(files)), "the revocation")
+    assert greets(site.port, context(site.files("gw-01")))
+
+
+def test_a_ca_revokes_only_its_own_certificates_and_keeps_those_it_revoked(site, tmp_path):
+    own = authority.init(tmp_path / "own", "plant-ca", NOW_NS)
+    with pytest.raises(TrustError, match="not issued by this CA"):
+        authority.revoke(own, tmp_path / "own", [site.ca.certificate], NOW_NS)
+    key = create_signer(tmp_path / "x.pem")
+    for count in (1, 2):
+        made = authority.issue_service(own, "x", key.public_spki(), [], NOW_NS)
+        assert len(authority.revoke(own, tmp_path / "own", [made], NOW_NS)) == count
+        assert len(authority.revoke(own, tmp_path / "own", [made], NOW_NS)) == count
 
 
 def test_a_client_does_not_talk_to_a_broker_of_another_ca(site, tmp_path):
