@@ -148,10 +148,14 @@ class Works:
 
     async def minute(self, agent):
         """A minute passes with one reading in it."""
-        reading = Sample("hall", self.clock.now_ns, 20.5)
-        self.clock.now_ns += MINUTE_NS
-        loop = asyncio.get_running_loop()
-        await loop.run_in_executor(agent._worker, agent._take, [reading])
+
+        def step():
+            # In the worker, so that no tick of the agent's sees the time without the reading.
+            reading = Sample("hall", self.clock.now_ns, 20.5)
+            self.clock.now_ns += MINUTE_NS
+            agent._take([reading])
+
+        await asyncio.get_running_loop().run_in_executor(agent._worker, step)
 
     def rows(self):
         ledger = Ledger(load(self.gateway_file).ledger_path)
@@ -226,6 +230,21 @@ async def test_a_renewed_certificate_is_taken_up_without_a_restart(works, capsys
         connects = agent.health.connects
         works.renew_tls()
         await until(lambda: agent.health.connects > connects, "connecting anew by itself")
+
+
+@needs_broker
+async def test_what_the_broker_acknowledged_but_nobody_acked_is_kept_and_sent_again(
+    works, capsys
+):  # row 70
+    works.enrol(capsys)
+    async with works.running(gateway=False) as agent:
+        await works.minute(agent)
+        await until(lambda: agent.health.published >= 3, "sending the batch again and again")
+        await until(lambda: not agent._uplink._client._out_messages, "every PUBACK")
+        assert [one.seq for one in agent._outbox.after(0, 10)] == [1]
+        assert (agent._outbox.acked, agent.health.acks) == (0, 0)
+    async with works.running() as agent:
+        await until(lambda: agent._outbox.acked >= 1, "the gateway's ack in the end")
 
 
 # -- a token that goes away (row 95) ----------------------------------------------------------

@@ -99,7 +99,7 @@ def test_a_fingerprint_with_colons_and_capitals_is_the_same_fingerprint(registra
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        ({"fingerprint": "00" * 32}, "not for the one that was compared"),
+        ({"fingerprint": "00" * 32}, "another key than the fingerprint"),
         ({"decision": decided(STRANGER)}, "no person"),
         ({"decision": decided(APPROVER)}, "wang is no operator"),
         ({"decision": decided(LEFT)}, "zhao is revoked"),
