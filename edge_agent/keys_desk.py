@@ -84,11 +84,7 @@ def status(args: argparse.Namespace) -> int:
     """Tell which keys there are, which one signs, and when certificates end."""
     config = config_.load(args.config)
     store = _store(config)
-    outbox = Outbox(config.state_dir / "outbox.sqlite", 2**20)
-    try:
-        signing = outbox.get(SIGNING_KID)
-    finally:
-        outbox.close()
+    signing = _signing(config)
     for after, name in ((False, "signing"), (True, "next")):
         try:
             signer = store.open(after=after)
@@ -104,6 +100,18 @@ def status(args: argparse.Namespace) -> int:
     if tls is not None and tls.cert is not None:
         print(f"tls: {_end(tls.cert)}")
     return 0
+
+
+def _signing(config: AgentConfig) -> bytes | None:
+    """Id of the key that signs by the outbox; None before the first change of keys."""
+    path = config.state_dir / "outbox.sqlite"
+    if not path.exists():
+        return None
+    outbox = Outbox(path, 2**20)
+    try:
+        return outbox.get(SIGNING_KID)
+    finally:
+        outbox.close()
 
 
 def _tell(signer: Stored) -> None:

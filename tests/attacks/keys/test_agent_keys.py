@@ -6,7 +6,7 @@ import time
 
 import pytest
 import yaml
-from mosquitto import DEADLINE_S, PROGRAM, Site
+from tls_broker import DEADLINE_S, PROGRAM, Site
 
 from edge_agent import cli as agent_cli
 from edge_agent import config as agent_config

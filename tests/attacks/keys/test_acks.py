@@ -5,7 +5,7 @@ import hashlib
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from plant import AGENT, NOW, SITE, StillClock, key
+from enrolled_plant import AGENT, NOW, SITE, StillClock, key
 
 from edge_agent.config import Mqtt
 from edge_agent.health import Health

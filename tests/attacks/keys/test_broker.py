@@ -12,7 +12,7 @@ import warnings
 from pathlib import Path
 
 import pytest
-from mosquitto import DEADLINE_S, NOW_NS, PROGRAM, Site, until
+from tls_broker import DEADLINE_S, NOW_NS, PROGRAM, Site, until
 
 from edge_agent.errors import TrustError
 from edge_agent.wire import enrolment as wire_enrolment

@@ -3,7 +3,7 @@
 import hashlib
 
 import pytest
-from plant import AGENT, CONFIG, NOW, SITE, after, batch, key
+from enrolled_plant import AGENT, CONFIG, NOW, SITE, after, batch, key
 
 from edge_agent.wire import cbor, cose
 from edge_agent.wire.chain import ChainHead

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-from plant import Plant
+from enrolled_plant import Plant
 
 
 @pytest.fixture

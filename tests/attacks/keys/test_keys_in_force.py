@@ -1,7 +1,7 @@
 """Which key may sign which batch: expiry, lateness, revocation, rotation (rows 26 to 33)."""
 
 import pytest
-from plant import AGENT, DAY, MINUTE, NOW, SITE, after, batch, key, keychange
+from enrolled_plant import AGENT, DAY, MINUTE, NOW, SITE, after, batch, key, keychange
 
 from edge_agent.wire.chain import ChainHead
 from gateway.ingest import Verdict
