@@ -30,7 +30,6 @@ from edge_agent.wire.messages import Ack, Status, sign_status, verify_ack
 from edge_agent.wire.tls import TlsClient
 
 log = logging.getLogger(__name__)
-_TLS_CHECK_NS = 5 * NS_PER_S
 _BACKOFF_S = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 
 
@@ -47,6 +46,18 @@ class Identity:
     def topic(self, kind: str) -> str:
         """This agent's topic of a kind."""
         return topics.topic(self.site, self.agent, kind)
+
+    def gateway_key(self, kid: bytes) -> PublicKey:
+        """The pinned gateway key with this id.
+
+        Raises:
+            UnknownKey: it is none.
+        """
+        for key in self.gateways:
+            if key.kid == kid:
+                return key
+        message = "the ack's key is no pinned gateway key"
+        raise UnknownKey(message)
 
 
 class Uplink:
@@ -76,7 +87,6 @@ class Uplink:
         self._client: mqtt.Client | None = None
         tls = settings.tls
         self._tls = TlsClient(tls.ca, tls.cert, tls.key) if tls else None
-        self._tls_checked_ns = 0
 
     def wake_threadsafe(self) -> None:
         """There are new batches in the outbox; may be called from any thread."""
@@ -177,11 +187,7 @@ class Uplink:
 
     def _renew(self, client: mqtt.Client) -> None:
         """Connect anew when the certificate's files changed."""
-        now_ns = self._clock.monotonic_ns()
-        if self._tls is None or now_ns - self._tls_checked_ns < _TLS_CHECK_NS:
-            return
-        self._tls_checked_ns = now_ns
-        if self._tls.changed():
+        if self._tls is not None and self._tls.changed():
             log.info("certificate changed; connecting anew")
             client.disconnect()
 
@@ -281,19 +287,12 @@ class Uplink:
         while True:
             payload = await self._inbox.get()
             try:
-                ack = verify_ack(payload, self._gateway_key)
+                ack = verify_ack(payload, self._identity.gateway_key)
             except EvidenceError as error:
                 self._health.acks_refused += 1
                 log.warning("ack refused reason=%s: %s", error.reason, error)
                 continue
             await self._obey(ack)
-
-    def _gateway_key(self, kid: bytes) -> PublicKey:
-        for key in self._identity.gateways:
-            if key.kid == kid:
-                return key
-        message = "the ack's key is no pinned gateway key"
-        raise UnknownKey(message)
 
     async def _obey(self, ack: Ack) -> None:
         identity = self._identity

@@ -20,6 +20,19 @@ from edge_agent.wire.messages import Ack, sign_ack
 GATEWAY, NEXT_GATEWAY, STRANGER = key(20), key(21), key(22)
 
 
+class AllDone(Exception):
+    """Everything that arrived was dealt with."""
+
+
+class Inbox(asyncio.Queue):
+    """Ends the receiver when it asks for more than there is."""
+
+    async def get(self):
+        if self.empty():
+            raise AllDone
+        return await super().get()
+
+
 class Delivery:
     """An uplink with three unacked batches; the broker's part is played by hand."""
 
@@ -35,22 +48,17 @@ class Delivery:
             Mqtt(), identity, self.outbox, self.executor, StillClock(), self.health
         )
 
+        self.uplink._inbox = Inbox(maxsize=1_000)
+
     def hash(self, seq):
         return hashlib.sha256(self.raws[seq - 1]).digest()
 
     async def give(self, *payloads):
         """Hand over what arrived on the ack topic and wait until it was dealt with."""
-        task = asyncio.create_task(self.uplink._receive())
         for payload in payloads:
             self.uplink._take(payload)
-        for _ in range(1_000):
-            await asyncio.sleep(0.002)
-            if self.uplink._inbox.empty():
-                break
-        await asyncio.get_running_loop().run_in_executor(self.executor, lambda: None)
-        await asyncio.sleep(0.01)
-        assert not task.done()
-        task.cancel()
+        with pytest.raises(AllDone):
+            await self.uplink._receive()
 
     def kept(self):
         return [one.seq for one in self.outbox.after(0, 10)]
