@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import logging
+import os
 import secrets
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +13,7 @@ from random import SystemRandom
 from edge_agent import __version__, factor_sets
 from edge_agent import config as config_
 from edge_agent.acquisition import Acquisition
-from edge_agent.clock import NS_PER_S, Clock, DeviceClock, SystemClock
+from edge_agent.clock import NS_PER_S, Clock, ClockTable, DeviceClock, SystemClock
 from edge_agent.config import AgentConfig
 from edge_agent.errors import SignerUnavailable
 from edge_agent.health import Health
@@ -24,6 +25,7 @@ from edge_agent.pipeline.rows import MAX_SPAN_NS
 from edge_agent.pipeline.series import to_plain
 from edge_agent.readings import Columns, Event, Waveform
 from edge_agent.scribe import SIGNING_KID, Scribe
+from edge_agent.service import ServiceManager, report_alive
 from edge_agent.uplink import Identity, Uplink
 from edge_agent.wire import batch as wire_batch
 from edge_agent.wire import cose, keys
@@ -87,7 +89,7 @@ class Agent:
         self._scribe = Scribe((config.site, config.agent), signer, self._keystore)
         self._unsaved: list[Reading] = []
         self._journal_ns = 0
-        self._mono_ns = self._clock.monotonic_ns()
+        self._clocks = ClockTable()
         self._offset_ns: int | None = None
         self._steps = 0
         self._lost: list[Event] = []
@@ -106,6 +108,8 @@ class Agent:
                 group.create_task(self._work(), name="work")
                 group.create_task(self._tick(), name="tick")
                 group.create_task(self._report_status(), name="status")
+                manager = ServiceManager(os.environ)
+                group.create_task(report_alive(manager, self._clock), name="watchdog")
         finally:
             self._worker.shutdown(wait=True)
             self._outbox.close()
@@ -157,6 +161,7 @@ class Agent:
         now_ns = self._clock.utc_ns()
         if now_ns <= 0:
             return
+        self._clocks.note(now_ns, self._clock.monotonic_ns())
         urgent = self._pipeline.feed(readings, now_ns)
         self._pending += [*self._clock_events(now_ns), *self._acquisition.drain_events()]
         if self._announce:
@@ -203,13 +208,11 @@ class Agent:
             self._outbox.save_state(self._pipeline.dump())
             self._unsaved.clear()
             return
-        mono_ns = self._mono_ns
         try:
             parts = _parts(pieces, [*self._lost, *events])
             signed = self._scribe.sign(parts, self._head, self._batch)
             self._outbox.commit(signed.raws, signed.head, self._pipeline.dump(), signed.keep)
         except SignerUnavailable as error:
-            self._mono_ns = mono_ns
             self._alarm("signer_unavailable", error)
             if not self._scribe.wait(pieces, events, self._clock.monotonic_ns()):
                 self._refused(pieces, events, "unsigned_full", error)
@@ -231,7 +234,7 @@ class Agent:
     def _batch(self, columns: Columns, events: Sequence[Event], head: ChainHead) -> Batch:
         times = [*columns.time_ns, *(int(event["t"]) for event in events)]
         first_ns = min(times) // wire_batch.NS_PER_MS * wire_batch.NS_PER_MS
-        before, self._mono_ns = self._mono_ns, self._clock.monotonic_ns()
+        last_ns = max(first_ns, *columns.time_ns[-1:], *times)
         return Batch(
             site=self.config.site,
             agent=self.config.agent,
@@ -239,14 +242,25 @@ class Agent:
             prev=head.sha256,
             boot=self._identity.boot,
             first_ns=first_ns,
-            last_ns=max(first_ns, *columns.time_ns[-1:], *times),
-            mono=(before, self._mono_ns),
-            clock=ClockState(src=self.config.time.source, steps=self._steps),
+            last_ns=last_ns,
+            mono=(self._clocks.mono_at(first_ns), self._clocks.mono_at(last_ns)),
+            clock=self._clock_state(),
             config_sha256=self._config_sha256,
             software=f"edge-agent/{__version__}",
             columns=columns,
             events=tuple(events),
             legal_sha256=self._legal_sha256,
+        )
+
+    def _clock_state(self) -> ClockState:
+        is_system = self.config.time.source == "system"
+        state = self._clock.synchronisation()
+        return ClockState(
+            src=self.config.time.reference if is_system else "none",
+            sync=state.is_synchronised,
+            off=state.offset_ns,
+            err=state.error_ns,
+            steps=self._steps,
         )
 
     def _refused(

@@ -73,9 +73,10 @@ class Mqtt(_Strict):
 
 
 class Time(_Strict):
-    """Where UTC comes from, and how long late samples are waited for."""
+    """Where UTC comes from, what keeps it right, and how long late samples are waited for."""
 
     source: Literal["system", "device"] = "system"
+    reference: Literal["ntp", "nts", "ptp", "gnss", "manual", "none"] = "ntp"
     lateness_s: float = Field(default=5, ge=0, le=86_400)
     max_clock_step_s: float = Field(default=2, gt=0)
     journal_s: float = Field(default=1, gt=0)

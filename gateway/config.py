@@ -205,6 +205,7 @@ class GatewayConfig(Section):
     quarantine: Quarantine = Quarantine()
     late_after_s: int | None = Field(default=3_600, ge=1)
     future_after_s: int | None = Field(default=300, ge=1)
+    clock_drift_ppm: int | None = Field(default=500, ge=1)
     key_grace_days: int = Field(default=45, ge=0)
 
     @property

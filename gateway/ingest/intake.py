@@ -25,13 +25,15 @@ from enum import StrEnum
 from edge_agent.clock import NS_PER_S, Clock
 from edge_agent.errors import BadIdentity, EvidenceError, Fork, Gap, Replay, WrongSize, WrongTopic
 from edge_agent.wire import batch as wire_batch
-from edge_agent.wire import cose, messages, topics
+from edge_agent.wire import clock_rules, cose, messages, topics
 from edge_agent.wire.batch import VerifiedBatch
 from edge_agent.wire.chain import ChainHead, extend
+from edge_agent.wire.clock_rules import ClockMark
 from edge_agent.wire.cose import MAX_MESSAGE, MessageType
 from edge_agent.wire.keys import KeyRing, PublicKey
 from edge_agent.wire.messages import Ack
 from gateway.ingest.gate import Approvals, Gate
+from gateway.ingest.hold import Hold
 from gateway.ingest.journal import Journal
 from gateway.ledger import Draft, Evidence, ForkedBatch, Ledger, Refusal
 
@@ -70,6 +72,7 @@ class Policy:
     hold_bytes: int = 67_108_864
     late_after_s: int | None = 3_600
     future_after_s: int | None = 300
+    clock_drift_ppm: int | None = 500
     key_grace_days: int = 45
 
 
@@ -82,48 +85,15 @@ class Decisions:
     repeat: set[Source] = field(default_factory=set)
 
 
-class _Hold:
-    """Batches of one agent that wait, within limits."""
-
-    def __init__(self, policy: Policy) -> None:
-        self._limits = (policy.hold_batches, policy.hold_bytes)
-        self._waiting: dict[int, tuple[VerifiedBatch, int]] = {}
-        self._size = 0
-
-    def get(self, seq: int) -> tuple[VerifiedBatch, int] | None:
-        return self._waiting.get(seq)
-
-    def span(self) -> tuple[int, int] | None:
-        return (min(self._waiting), max(self._waiting)) if self._waiting else None
-
-    def put(self, verified: VerifiedBatch, received_ns: int) -> bool:
-        """Keep a batch; when full, the highest seqs give way. False: it did not stay itself."""
-        seq = verified.batch.seq
-        self._waiting[seq] = (verified, received_ns)
-        self._size += len(verified.raw)
-        while len(self._waiting) > self._limits[0] or self._size > self._limits[1]:
-            self.pop(max(self._waiting))
-        return seq in self._waiting
-
-    def pop(self, seq: int) -> tuple[VerifiedBatch, int] | None:
-        entry = self._waiting.pop(seq, None)
-        if entry is not None:
-            self._size -= len(entry[0].raw)
-        return entry
-
-    def clear(self) -> None:
-        self._waiting.clear()
-        self._size = 0
-
-
 @dataclass(slots=True)
 class _Chain:
     """One agent's place: the head with what is not committed yet, and what waits."""
 
     source: Source
     head: ChainHead
-    held: _Hold
+    held: Hold
     hash_at: Callable[[int], bytes | None]
+    clock: ClockMark | None = None
 
 
 class Intake:
@@ -221,22 +191,11 @@ class Intake:
 
     def _batch(self, source: Source, message: Message) -> Verdict:
         verified = wire_batch.verify(message.payload, *source, self._keys)
-        flags = (*verified.flags, *self._time_flags(verified, message.received_ns))
         chain = self._chain(source)
-        verdict = self._place(chain, replace(verified, flags=flags), message.received_ns)
+        verdict = self._place(chain, verified, message.received_ns)
         if verdict is Verdict.ACCEPTED:
             self._place_held(chain)
         return verdict
-
-    def _time_flags(self, verified: VerifiedBatch, received_ns: int) -> tuple[str, ...]:
-        behind_ns = received_ns - verified.batch.last_ns
-        late, future = self._policy.late_after_s, self._policy.future_after_s
-        flags = []
-        if late is not None and behind_ns > late * NS_PER_S:
-            flags.append("late")
-        if future is not None and -behind_ns > future * NS_PER_S:
-            flags.append("clock_future")
-        return tuple(flags)
 
     def _place(self, chain: _Chain, verified: VerifiedBatch, received_ns: int) -> Verdict:
         self._open.repeat.add(chain.source)
@@ -265,15 +224,20 @@ class Intake:
             return self._hold(chain, verified, received_ns)
         chain.head = head
         self._fresh_hashes[chain.source, head.seq] = head.sha256
-        verified = replace(verified, flags=(*verified.flags, *passage.flags))
+        flags = (
+            *verified.flags,
+            *_clock_flags(self._policy, chain, verified, received_ns),
+            *passage.flags,
+        )
+        verified = replace(verified, flags=flags)
         self._open.evidence.batches.append((verified, received_ns))
         self._open.progressed.add(chain.source)
         if passage.successor is not None:
             self._keys.succeed(verified.key_id, passage.successor, head.seq)
             draft = Draft("keychange", *chain.source, verified.raw, received_ns)
             self._open.evidence.documents.append(draft)
-        if verified.flags:
-            self._alarm("batch_flagged", chain.source, " ".join(verified.flags), seq=head.seq)
+        if flags:
+            self._alarm("batch_flagged", chain.source, " ".join(flags), seq=head.seq)
         return Verdict.ACCEPTED
 
     def _place_held(self, chain: _Chain) -> None:
@@ -339,7 +303,14 @@ class Intake:
                 fresh = self._fresh_hashes.get((source, seq))
                 return fresh or self._ledger.hash_at(*source, seq)
 
-            chain = _Chain(source, self._ledger.head(*source), _Hold(self._policy), hash_at)
+            head = self._ledger.head(*source)
+            chain = _Chain(
+                source,
+                head,
+                Hold(self._policy.hold_batches, self._policy.hold_bytes),
+                hash_at,
+                self._mark(source, head.seq),
+            )
             self._chains[source] = chain
         return chain
 
@@ -349,7 +320,17 @@ class Intake:
         if head.seq <= chain.head.seq:
             return False
         chain.head = head
+        chain.clock = self._mark(chain.source, head.seq)
         return True
+
+    def _mark(self, source: Source, seq: int) -> ClockMark | None:
+        """What the newest batch of the ledger says about the agent's clocks."""
+        for row in self._ledger.batches(*source, seq, seq):
+            try:
+                return clock_rules.mark(wire_batch.verify(row.raw, *source, self._keys).batch)
+            except EvidenceError:  # its key is no longer enrolled: nothing to compare with
+                return None
+        return None
 
     def _knows_config(self, source: Source, verified: VerifiedBatch) -> bool:
         digest = verified.batch.config_sha256
@@ -368,3 +349,22 @@ class Intake:
         if reason:
             fields = {"reason": reason, **fields}
         self._journal.limited(logging.WARNING, event, f"{name} {reason}", agent=name, **fields)
+
+
+def _clock_flags(
+    policy: Policy, chain: _Chain, verified: VerifiedBatch, received_ns: int
+) -> tuple[str, ...]:
+    """What receive time and the batch's own clocks say about its times."""
+    batch = verified.batch
+    if any(flag.startswith("body_") for flag in verified.flags):
+        return ()
+    behind_ns = received_ns - batch.last_ns
+    flags = [*clock_rules.own_flags(batch, policy.clock_drift_ppm)]
+    if policy.late_after_s is not None and behind_ns > policy.late_after_s * NS_PER_S:
+        flags.append("late")
+    if policy.future_after_s is not None and -behind_ns > policy.future_after_s * NS_PER_S:
+        flags.append("clock_future")
+    if policy.clock_drift_ppm is not None and chain.clock is not None:
+        flags += clock_rules.chain_flags(chain.clock, batch, policy.clock_drift_ppm)
+    chain.clock = clock_rules.following(chain.clock, batch)
+    return tuple(dict.fromkeys(flags))

@@ -7,6 +7,7 @@ the messages arrived. When ledger or store fail, nothing of this goes on until t
 
 import asyncio
 import logging
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -14,6 +15,7 @@ from typing import TypeVar
 
 from edge_agent.clock import NS_PER_S, Clock
 from edge_agent.errors import StoreError
+from edge_agent.service import ServiceManager, report_alive
 from edge_agent.wire.keys import KeyRing, Signer, load_signer
 from gateway.config import GatewayConfig
 from gateway.ingest.intake import Intake, Policy, Source
@@ -66,6 +68,7 @@ def _open(config: GatewayConfig, signer: Signer, clock: Clock) -> tuple[Recorder
         hold_bytes=config.hold.bytes,
         late_after_s=config.late_after_s,
         future_after_s=config.future_after_s,
+        clock_drift_ppm=config.clock_drift_ppm,
         key_grace_days=config.key_grace_days,
     )
     people = load_people(config)
@@ -97,6 +100,8 @@ class _Service:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._link.run(), name="mqtt")
             tasks.create_task(self._work(), name="ingest")
+            manager = ServiceManager(os.environ)
+            tasks.create_task(report_alive(manager, self._clock), name="watchdog")
 
     def _subscribed(self) -> None:
         self._journal.event(logging.INFO, "ready")
