@@ -16,13 +16,16 @@ from edge_agent.acks import LOG_HEAD, Identity
 from edge_agent.acquisition import Acquisition
 from edge_agent.clock import NS_PER_S, Clock, ClockTable, DeviceClock, SystemClock
 from edge_agent.config import AgentConfig
+from edge_agent.errors import SignerUnavailable
 from edge_agent.health import Health
+from edge_agent.keystore import AgentSigner, Keystore
 from edge_agent.outbox import Outbox, OutboxFull
 from edge_agent.pipeline import Pipeline
 from edge_agent.pipeline.pipeline import Reading, decode_readings, encode_readings
 from edge_agent.pipeline.rows import MAX_SPAN_NS
 from edge_agent.pipeline.series import to_plain
 from edge_agent.readings import Columns, Event, Waveform
+from edge_agent.scribe import SIGNING_KID, Scribe
 from edge_agent.service import ServiceManager, report_alive
 from edge_agent.uplink import Uplink
 from edge_agent.wire import batch as wire_batch
@@ -34,13 +37,14 @@ from edge_agent.wire.log_head import LogHead, LogTrust
 
 log = logging.getLogger(__name__)
 _EVENTS_A_BATCH = 500
+_PASSING_ALARMS = ("outbox_full", "disk_full", "signer_unavailable", "unsigned_full")
 _HERE = Path(__file__).resolve().parent
 
 
 def legal_digest() -> bytes:
     """SHA-256 over the legally relevant files: decoding, calculation and wire."""
     total = hashlib.sha256()
-    files = [*(_HERE / "calc").glob("*.py"), *(_HERE / "wire").glob("*.py")]
+    files = [*(_HERE / "calc").glob("*.py"), *(_HERE / "wire").rglob("*.py")]
     files += [_HERE / "drivers" / "decode.py"]
     for path in sorted(files):
         total.update(path.relative_to(_HERE).as_posix().encode() + b"\0")
@@ -73,7 +77,13 @@ class Agent:
         device_time = config.time.source == "device"
         self._clock = clock or (DeviceClock() if device_time else SystemClock())
         factors = config_.factors_of(config)
-        signer = keys.load_signer(config.keys.signing)
+        self._outbox = Outbox(
+            config.state_dir / "outbox.sqlite",
+            config.outbox.max_mb * 2**20,
+            config.outbox.retain_mb * 2**20,
+        )
+        self._keystore = Keystore(config.keys, config.state_dir)
+        signer = AgentSigner(self._keystore.current(self._outbox.get(SIGNING_KID)))
         gateways = tuple(keys.public_key(path.read_bytes()) for path in config.keys.gateway)
         self._identity = Identity(
             config.site, config.agent, boot_id(), signer, gateways, _log_trust(config.keys)
@@ -82,11 +92,6 @@ class Agent:
         self._config_sha256 = config_.digest(document)
         self._legal_sha256 = legal_digest()
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="pipeline")
-        self._outbox = Outbox(
-            config.state_dir / "outbox.sqlite",
-            config.outbox.max_mb * 2**20,
-            config.outbox.retain_mb * 2**20,
-        )
         self._outbox.put_config(
             self._config_sha256, cose.sign(MessageType.CONFIG, document, signer)
         )
@@ -96,6 +101,7 @@ class Agent:
             config.mqtt, self._identity, self._outbox, self._worker, self._clock, self.health
         )
         self._head = self._outbox.head
+        self._scribe = Scribe((config.site, config.agent), signer, self._keystore)
         self._unsaved: list[Reading] = []
         self._journal_ns = 0
         self._clocks = ClockTable()
@@ -162,7 +168,8 @@ class Agent:
     async def _report_status(self) -> None:
         while True:
             await self._clock.sleep(self.config.time.status_s)
-            self._uplink.publish_status()
+            self.health.key_warning = self._scribe.warning(self._clock.utc_ns())
+            await self._uplink.publish_status()
 
     # -- in the worker thread -----------------------------------------------------------------
 
@@ -181,7 +188,7 @@ class Agent:
         if due_ns is not None:
             produce = self._pipeline.advance(due_ns)
             self._seal(produce.pieces, [*urgent, *produce.events])
-        elif urgent:
+        elif urgent or self._scribe.due(self._clock.monotonic_ns()):
             self._seal((), urgent)
         elif self._unsaved:
             self._write_journal()
@@ -209,35 +216,37 @@ class Agent:
         self._steps += 1
         return [self._event("clock_step", step_ns=offset_ns - before)]
 
-    def _seal(self, pieces: Sequence[Columns], events: Sequence[Event]) -> None:
+    def _seal(self, new_pieces: Sequence[Columns], new_events: Sequence[Event]) -> None:
         """Sign what was produced and commit it with the state it ends with."""
-        events = [*self._lost, *self._pending, *events]
+        pieces, events = self._scribe.with_waiting(new_pieces, [*self._pending, *new_events])
         self._pending = []
         self._log = LogHead.load(self._outbox.get(LOG_HEAD), self.config.keys.log_origin)
-        if not pieces and not events:
+        if not pieces and not events and not self._lost:
             self._outbox.save_state(self._pipeline.dump())
             self._unsaved.clear()
             return
-        head = self._head
-        raws: list[bytes] = []
-        for columns, some in _parts(pieces, events):
-            raw = wire_batch.sign(self._batch(columns, some, head), self._identity.signer)
-            raws.append(raw)
-            head = ChainHead(head.seq + 1, hashlib.sha256(raw).digest())
         try:
-            self._outbox.commit(raws, head, self._pipeline.dump())
+            parts = _parts(pieces, [*self._lost, *events])
+            signed = self._scribe.sign(parts, self._head, self._batch)
+            self._outbox.commit(signed.raws, signed.head, self._pipeline.dump(), signed.keep)
+        except SignerUnavailable as error:
+            self._alarm("signer_unavailable", error)
+            if not self._scribe.wait(pieces, events, self._clock.monotonic_ns()):
+                self._refused(pieces, events, "unsigned_full", error)
+            return
         except OutboxFull as error:
-            self._refused(pieces, events, error)
+            self._refused(pieces, events, "outbox_full", error)
             return
         if self._log is not None and self._log.seq is None:
             self._outbox.put(LOG_HEAD, self._log.carried_by(self._head.seq + 1).dump())
-        self._head = head
+        self._scribe.committed(signed)
+        self._head = signed.head
         self._lost.clear()
         self._unsaved.clear()
         self._journal_ns = self._clock.monotonic_ns()
-        self.health.batches += len(raws)
+        self.health.batches += len(signed.raws)
         self.health.rows += sum(map(len, pieces))
-        if self.health.alarm in ("outbox_full", "disk_full"):
+        if self.health.alarm in _PASSING_ALARMS:
             self.health.alarm = ""
         self._uplink.wake_threadsafe()
 
@@ -275,10 +284,10 @@ class Agent:
         )
 
     def _refused(
-        self, pieces: Sequence[Columns], events: Sequence[Event], error: OutboxFull
+        self, pieces: Sequence[Columns], events: Sequence[Event], alarm: str, error: Exception
     ) -> None:
-        """The outbox is full: say loudly what is lost, and put it into the next batch."""
-        self._alarm("outbox_full", error)
+        """There is no room: say loudly what is lost, and put it into the next batch."""
+        self._alarm(alarm, error)
         self._unsaved.clear()
         times = [time_ns for columns in pieces for time_ns in columns.time_ns]
         count = len(times)

@@ -18,6 +18,7 @@ class Health:
     fallbacks: int = 0
     lost_records: int = 0
     alarm: str = ""
+    key_warning: str = ""
 
     def detail(self) -> dict[str, Any]:
         """The counters as a plain map."""

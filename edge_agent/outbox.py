@@ -8,7 +8,7 @@ ack makes a batch removable. Blocking: call it off the event loop.
 
 import hashlib
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,13 +83,20 @@ class Outbox:
         journal = self._db.execute("SELECT readings FROM journal ORDER BY id").fetchall()
         return (row[0] if row else None), [item[0] for item in journal]
 
-    def commit(self, batches: Sequence[bytes], head: ChainHead, state: bytes) -> None:
+    def commit(
+        self,
+        batches: Sequence[bytes],
+        head: ChainHead,
+        state: bytes,
+        keep: Mapping[str, bytes] | None = None,
+    ) -> None:
         """Store signed batches and the state they end with; clears the journal.
 
         Args:
             batches: signed batches, the last of which is ``head``.
             head: the chain after them.
             state: calculation state after them.
+            keep: small durable values that change with them.
 
         Raises:
             OutboxFull: the limit or the disk is reached; nothing was written.
@@ -108,6 +115,8 @@ class Outbox:
                 self._db.executemany("INSERT INTO batches VALUES(?, ?, ?, ?)", rows)
                 self._put("head", head.seq.to_bytes(8, "big") + head.sha256)
                 self._put("state", state)
+                for key, value in (keep or {}).items():
+                    self.put(key, value)
                 self._db.execute("DELETE FROM journal")
         except sqlite3.OperationalError as error:
             if self._acked_bytes:  # the disk is full: acked batches go first

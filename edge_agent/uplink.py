@@ -6,7 +6,6 @@ window of batches; the outbox is the only queue. What an ack may do is decided i
 
 import asyncio
 import logging
-import ssl
 from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import Any
@@ -17,9 +16,11 @@ from paho.mqtt.enums import CallbackAPIVersion
 from edge_agent.acks import AckDesk, Identity
 from edge_agent.clock import NS_PER_S, Clock
 from edge_agent.config import Mqtt
+from edge_agent.errors import KeyFileError, SignerUnavailable
 from edge_agent.health import Health
 from edge_agent.outbox import Outbox
 from edge_agent.wire.messages import Status, sign_status
+from edge_agent.wire.tls import TlsClient
 
 log = logging.getLogger(__name__)
 _BACKOFF_S = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
@@ -51,6 +52,8 @@ class Uplink:
         self._acks = AckDesk(identity, outbox, health)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._client: mqtt.Client | None = None
+        tls = settings.tls
+        self._tls = TlsClient(tls.ca, tls.cert, tls.key) if tls else None
 
     def wake_threadsafe(self) -> None:
         """There are new batches in the outbox; may be called from any thread."""
@@ -59,7 +62,7 @@ class Uplink:
     async def run(self) -> None:
         """Deliver until cancelled."""
         self._loop = asyncio.get_running_loop()
-        self._client = self._make_client()
+        self._client = await self._in_thread(self._make_client)
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._connect(), name="uplink-connect")
@@ -86,15 +89,9 @@ class Uplink:
             client.username_pw_set(
                 settings.username, path.read_text(encoding="utf-8").strip() if path else None
             )
-        if settings.tls is not None:
-            tls = settings.tls
-            client.tls_set(
-                ca_certs=str(tls.ca),
-                certfile=str(tls.cert) if tls.cert else None,
-                keyfile=str(tls.key) if tls.key else None,
-                tls_version=ssl.PROTOCOL_TLS_CLIENT,
-            )
-        client.will_set(self._identity.topic("status"), self._status("lost"), 1, retain=True)
+        if self._tls is not None:
+            client.tls_set_context(self._tls.context)
+        client.will_set(self._identity.topic("status"), self._status("lost") or b"", 1, retain=True)
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_message = self._on_message
@@ -142,10 +139,11 @@ class Uplink:
             if self._connected:
                 attempt = 0
                 await self._clock.sleep(0.2)
+                self._renew(client)
                 continue
             try:
                 await self._in_thread(self._open)
-            except OSError as error:
+            except (OSError, KeyFileError) as error:
                 log.warning("cannot connect error=%s", error)
             wait_s = _BACKOFF_S[min(attempt, len(_BACKOFF_S) - 1)]
             attempt += 1
@@ -154,12 +152,20 @@ class Uplink:
                 if self._is_connected():
                     break
 
+    def _renew(self, client: mqtt.Client) -> None:
+        """Connect anew when the certificate's files changed."""
+        if self._tls is not None and self._tls.changed():
+            log.info("certificate changed; connecting anew")
+            client.disconnect()
+
     def _is_connected(self) -> bool:
         return self._connected
 
     def _open(self) -> None:
         client = self._client
         if client is not None and not client.is_connected():
+            if self._tls is not None:
+                self._tls.refresh()
             client.connect(
                 self._settings.host, self._settings.port, keepalive=self._settings.keepalive_s
             )
@@ -215,14 +221,16 @@ class Uplink:
         """Status and configuration come before the batches that need them."""
         for raw in await self._in_thread(self._outbox.configs):
             self._publish("config", raw)
-        self._publish("status", self._status(self._health.state), retain=True)
+        await self.publish_status()
 
-    def publish_status(self) -> None:
-        """Say how the agent is."""
+    async def publish_status(self) -> None:
+        """Say how the agent is; says nothing while nothing can be signed."""
         if self._connected:
-            self._publish("status", self._status(self._health.state), retain=True)
+            status = await self._in_thread(self._status, self._health.state)
+            if status is not None:
+                self._publish("status", status, retain=True)
 
-    def _status(self, state: str) -> bytes:
+    def _status(self, state: str) -> bytes | None:
         identity = self._identity
         status = Status(
             site=identity.site,
@@ -234,7 +242,11 @@ class Uplink:
             acked_seq=self._outbox.acked,
             detail=self._health.detail(),
         )
-        return sign_status(status, identity.signer)
+        try:
+            return sign_status(status, identity.signer)
+        except SignerUnavailable as error:
+            log.warning("status not signed: %s", error)
+            return None
 
     def _publish(self, kind: str, payload: bytes, *, retain: bool = False) -> None:
         if self._client is not None:

@@ -124,10 +124,22 @@ class Agent(Section):
 
 
 class Person(Section):
-    """Somebody who may sign lab values: the name that stands as author, and the key."""
+    """Somebody who signs: operators and approvers decisions, analysts lab values.
 
-    name: str = Field(min_length=2, max_length=64)
+    ``revoked`` is when the key stopped being good.
+    """
+
+    name: str = Field(min_length=1, max_length=64)
     public_key: FilePath
+    roles: list[Literal["operator", "approver", "analyst"]] = Field(min_length=1)
+    revoked: Instant | None = None
+
+
+class Authority(Section):
+    """The plant CA: its certificate, pinned by the SHA-256 fingerprint told out of band."""
+
+    certificate: FilePath
+    fingerprint: str = Field(pattern="^[0-9a-f]{64}$")
 
 
 class LedgerSettings(Section):
@@ -205,8 +217,10 @@ class GatewayConfig(Section):
     state_dir: FilePath
     keys: KeyFiles
     mqtt: Mqtt
-    agents: list[Agent] = Field(min_length=1)
-    persons: list[Person] = []
+    agents: list[Agent] = []
+    people: list[Person] = []
+    authorities: list[Authority] = []
+    approval: Literal["off", "required"] = "off"
     ledger: LedgerSettings = LedgerSettings()
     log: LogSettings = LogSettings()
     store: StoreSettings = SqliteSettings(kind="sqlite")

@@ -15,6 +15,8 @@ from gateway import verify as verify_
 from gateway.ledger import Ledger
 from gateway.reports import run as reports
 from gateway.store.sqlite import SqliteStore
+from gateway.trust.closing import Closing, judge
+from gateway.trust.people import load_people
 
 FAILED, RESERVED = 1, 3
 
@@ -31,6 +33,13 @@ def report(args: argparse.Namespace) -> int:
     try:
         checkpoints.of_config(ledger, config).now(SystemClock().utc_ns())
         made = reports.make(ledger, store, args.site, args.month, signer, args.out)
+        closing = judge(
+            ledger,
+            load_people(config),
+            args.site,
+            [(one["agent"], one["first_seq"], one["last_seq"]) for one in made.plain["evidence"]],
+            required=config.approval == "required",
+        )
     finally:
         store.close()
         ledger.close()
@@ -40,7 +49,19 @@ def report(args: argparse.Namespace) -> int:
     for item in made.plain["evidence"]:
         print(f"batches {item['agent']} {item['first_seq']}-{item['last_seq']} root {item['root']}")
     print(f"{len(made.plain['parameters'])} values, {len(made.plain['reservations'])} reservations")
-    return 0
+    return _tell(closing)
+
+
+def _tell(closing: Closing) -> int:
+    """Print what keys and configurations add to a report; 1 when the month cannot close."""
+    for name, texts in (
+        ("changed", closing.changes),
+        ("reservation", closing.notes),
+        ("NOT CLOSED", closing.objections),
+    ):
+        for text in texts:
+            print(f"{name}: {text}")
+    return FAILED if closing.objections else 0
 
 
 def verify(args: argparse.Namespace) -> int:

@@ -41,6 +41,7 @@ EVENT_TYPES = frozenset(
         "totaliser_reset",
         "clock_step",
         "config_changed",
+        "keychange",
         "lost_records",
         "resumed",
     }

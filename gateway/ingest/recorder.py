@@ -52,6 +52,7 @@ class Recorder:
             StoreError: ledger or store failed; call again, nothing is lost or done twice.
             Fork, Gap: the ledger holds another history than this process saw; start again.
         """
+        self._intake.refresh()
         while self._waiting:
             self._intake.offer(self._waiting[0])
             self._waiting.popleft()

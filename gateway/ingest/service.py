@@ -10,6 +10,7 @@ import logging
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TypeVar
 
 from edge_agent.clock import NS_PER_S, Clock
@@ -18,7 +19,7 @@ from edge_agent.service import ServiceManager, report_alive
 from edge_agent.wire import notes
 from edge_agent.wire.keys import KeyRing, Signer, load_signer, public_key
 from gateway.checkpoints import of_config
-from gateway.config import GatewayConfig, key_ring
+from gateway.config import GatewayConfig
 from gateway.ingest.intake import Intake, Source
 from gateway.ingest.journal import Journal
 from gateway.ingest.link import Delivery, Link
@@ -27,6 +28,9 @@ from gateway.ingest.marks import Policy
 from gateway.ingest.recorder import Recorder
 from gateway.ledger import Ledger
 from gateway.store import open_store
+from gateway.trust.approvals import approved
+from gateway.trust.keybook import open_keybook
+from gateway.trust.people import load_people
 from gateway.witness_http import WitnessClient
 
 _REPEAT_S = 0.2
@@ -43,10 +47,10 @@ async def serve(config: GatewayConfig, clock: Clock) -> None:
         StoreError: ledger or store cannot be opened.
         Fork, Gap: another process wrote another history into the ledger.
     """
-    keys, signer = key_ring(config), load_signer(config.keys.ack)
+    signer = load_signer(config.keys.ack)
     loop = asyncio.get_running_loop()
     with ThreadPoolExecutor(1, thread_name_prefix="ledger") as executor:
-        recorder = await loop.run_in_executor(executor, open_recorder, config, keys, signer, clock)
+        recorder, keys = await loop.run_in_executor(executor, _open, config, signer, clock)
         try:
             service = _Service(config, recorder, executor, clock)
             keeper = LogKeeper(
@@ -64,13 +68,14 @@ async def serve(config: GatewayConfig, clock: Clock) -> None:
             await loop.run_in_executor(executor, recorder.close)
 
 
-def open_recorder(config: GatewayConfig, keys: KeyRing, signer: Signer, clock: Clock) -> Recorder:
-    """Ledger, store and intake as configured."""
+def _open(config: GatewayConfig, signer: Signer, clock: Clock) -> tuple[Recorder, KeyRing]:
+    """Ledger, keys in force, store and intake as configured."""
     ledger = Ledger(
         config.ledger_path,
         quarantine_messages=config.quarantine.messages,
         quarantine_per_topic=config.quarantine.per_topic,
     )
+    keys = open_keybook(config, ledger.documents)
     policy = Policy(
         hold_batches=config.hold.batches,
         hold_bytes=config.hold.bytes,
@@ -79,8 +84,11 @@ def open_recorder(config: GatewayConfig, keys: KeyRing, signer: Signer, clock: C
         clock_drift_ppm=config.clock_drift_ppm,
         key_grace_days=config.key_grace_days,
     )
-    intake = Intake(ledger, keys, policy, clock)
-    return Recorder(intake, ledger, open_store(config), signer, clock)
+    people = load_people(config)
+    required = config.approval == "required"
+    approvals = partial(approved, ledger, people) if required else None
+    intake = Intake(ledger, keys, policy, clock, approvals)
+    return Recorder(intake, ledger, open_store(config), signer, clock), keys
 
 
 def witnesses(config: GatewayConfig) -> list[WitnessClient]:

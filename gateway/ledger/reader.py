@@ -139,6 +139,17 @@ class Reader:
                 "SELECT site, name, version, raw FROM lab_documents ORDER BY id"
             )
 
+    def config_uses(
+        self, site: str, agent: str, first_seq: int, last_seq: int
+    ) -> list[tuple[bytes, int, int, int]]:
+        """Digest, first and last number and first time of the batches under each configuration."""
+        query = (
+            "SELECT config, min(seq), max(seq), min(t0) FROM batches WHERE site = ? AND agent = ?"
+            " AND seq BETWEEN ? AND ? GROUP BY config ORDER BY min(seq)"
+        )
+        rows = self._all(query, (site, agent, first_seq, last_seq))
+        return [(config, first, last, first_ns) for config, first, last, first_ns in rows]
+
     def key_ring(self) -> KeyRing:
         """The public keys ever enrolled; when each was valid was judged at acceptance."""
         rows = self._all("SELECT site, agent, spki FROM enrolments", ())

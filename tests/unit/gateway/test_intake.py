@@ -215,10 +215,11 @@ def test_a_key_outside_its_time_is_refused(ledger, chain, signer, clock):
     intake.offer(Message("carbon/v1/al-001/gw-01/config", chain.config(), end_ns))
     in_time, too_late = end_ns + 40 * 86_400 * 10**9, end_ns + 46 * 86_400 * 10**9
     assert intake.offer(Message(topic, made[0], in_time)) is Verdict.ACCEPTED
-    assert intake.offer(Message(topic, made[1], too_late)) is Verdict.REFUSED
+    assert intake.offer(Message(topic, made[1], too_late)) is Verdict.HELD
     assert intake.offer(Message(topic, made[2], in_time)) is Verdict.REFUSED
     reasons = [refusal.reason for refusal in intake.undurable().refusals]
-    assert reasons == ["late_key", "key_time"]
+    assert reasons == ["key_time"]
+    assert intake.ack(("al-001", "gw-01"), too_late).seq == 1
 
 
 @pytest.mark.parametrize(
