@@ -127,3 +127,15 @@ def test_a_line_that_stood_still_has_no_intensity():
 def test_oxides_that_are_no_fractions_or_parts_above_their_whole_are_refused(oxides):
     with pytest.raises(CalculationError, match="fractions with part <= whole"):
         cement.clinker_factor(*oxides)
+
+
+def test_clinker_without_carbonate_or_of_no_mass_emits_nothing():
+    assert cement.clinker_factor(0.6, 0.02, 0.6, 0.02) == 0
+    assert cement.clinker_factor(1, 0, 0, 0) == 44 / 56
+    assert cement.clinker_co2(0, 0.5) == cement.clinker_co2(5, 0) == 0
+    assert cement.oxide_process_co2(100, 0.5, Dust(raw_meal_t=9)).co2_t == 50
+
+
+def test_magnesia_that_came_without_carbonate_is_taken_off():
+    """(0.02 - 0.005) x 44/40."""
+    assert math.isclose(cement.clinker_factor(0, 0.02, 0, 0.005), 0.0165, rel_tol=1e-15)
