@@ -58,7 +58,7 @@ def pieces(signals, cuts):
 
 
 @pytest.mark.parametrize("rules", [FIXED, LEARNT, NARROW], ids=["fixed", "learnt", "narrow"])
-@settings(max_examples=150)
+@settings(max_examples=70)
 @given(
     line=lines,
     cuts=st.lists(st.integers(0, 400), max_size=6),
@@ -83,7 +83,7 @@ def test_pots_fed_together_are_as_if_fed_alone(rules, line, cuts, known, away):
         assert a.state == b.state
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(line=lines, cuts=st.lists(st.integers(0, 400), max_size=6))
 def test_pots_stored_and_loaded_between_blocks_are_as_if_never_stopped(line, cuts):
     signals = [samples(runs) for runs in line]

@@ -120,7 +120,7 @@ def streamed(plant, rules, cuts, restarts):
 
 
 @pytest.mark.parametrize("detector", [SHORT, LONG], ids=["short", "long"])
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     of_pots=pots,
     of_current=currents,

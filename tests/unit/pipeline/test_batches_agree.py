@@ -237,3 +237,66 @@ def test_twenty_minutes_delivered_again_change_nothing(config):
         return sorted(repr(e) for e in events if e["type"] != "late_samples")
 
     assert without_late(two[1]) == without_late(one[1])
+
+
+# -- clock steps of the source ---------------------------------------------------------------
+
+
+def stepped(at, step_s, seconds=5_400, high=()):
+    """One pot whose source clock moves by ``step_s`` at a second; the rest of the line likewise."""
+    for second in range(seconds):
+        now = T0 + (second + (step_s if second >= at else 0)) * NS
+        yield Sample("line1.current", now, 300.0 + second % 7)
+        for pot in range(POTS):
+            is_high = pot == 0 and any(first <= second < last for first, last in high)
+            volt = (27.0 if is_high else 4.2) + 0.001 * ((second + pot) % 5)
+            yield Sample(f"line1.pot{pot + 1:03d}.voltage", now, volt)
+
+
+class SmallBatches(random.Random):
+    """Batches of half a minute, as they come in quiet operation."""
+
+    def choice(self, _sizes):
+        return 30 * (POTS + 1)
+
+
+def told(events, kind):
+    return [event for event in events if event["type"] == kind]
+
+
+def test_a_backward_step_doubles_neither_time_nor_effects_and_is_told(config):
+    """Ten minutes back at second 3 000: what was accounted stays, the repetition is left out."""
+    readings = list(stepped(3_000, -600, 5_800, high=[(2_700, 2_760), (3_300, 3_360)]))
+    rows, events = stream(config, readings, SmallBatches(), restarts=False)
+    ended = told(events, "effect_ended")
+    assert [(event["start"] - T0) // NS for event in ended] == [2_700]
+    assert ended[0]["net_s"] == 60
+    hour = T0 + 1_200 * NS
+    assert rows["line1.pot001.observed_s", hour] == 3_600
+    assert rows["line1.pot001.ae_s", hour] == 60
+    late = [event for event in told(events, "late_samples") if event["tag"] == "line1.pot001"]
+    # All but the minute still open, which takes them in, and the last one accounted, whose
+    # moments are known.
+    assert sum(event["count"] for event in late) >= 600 - 2 * 60
+
+
+def test_a_backward_step_within_the_lateness_keeps_the_higher_of_two_values(config):
+    """Three seconds back in the middle of an effect of sixty seconds: 57 different moments."""
+    readings = list(stepped(2_730, -3, high=[(2_700, 2_760)]))
+    rows, events = stream(config, readings, random.Random(3), restarts=False)
+    (ended,) = told(events, "effect_ended")
+    assert ended["net_s"] == 57
+    assert rows["line1.pot001.observed_s", T0 + 1_200 * NS] == 3_600
+
+
+def test_a_forward_step_is_silence_in_which_an_effect_ends_after_a_minute_at_most(config):
+    readings = list(stepped(2_730, 600, high=[(2_700, 2_730)]))
+    rows, events = stream(config, readings, random.Random(4), restarts=False)
+    (ended,) = told(events, "effect_ended")
+    assert ended["reason"] == "ended_in_gap"
+    assert (ended["net_s"], ended["est_s"]) == (29 + 5 + 60, 60)
+    assert told(events, "gap")
+    hour = T0 + 1_200 * NS
+    # 600 s of silence less the hold of 4 s beyond the last period; a minute of it is estimated.
+    assert rows["line1.pot002.observed_s", hour] == 3_600 - 596
+    assert rows["line1.pot001.observed_s", hour] == 3_600 - 596 + 60
