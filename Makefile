@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAY ?= 0
 K ?=
 
-.PHONY: demo test check fix bench lock clean install debian
+.PHONY: demo test check fix bench lock sbom audit clean install debian
 
 install: $(VENV)/.installed
 
@@ -44,5 +44,12 @@ lock:
 	@.lockenv/bin/uv pip compile pyproject.toml --group dev --universal --generate-hashes \
 		--no-emit-index-url --no-header -q -o requirements.lock; rm -rf .lockenv
 
+sbom: install
+	@$(BIN)/python .ci/sbom.py dist/sbom.cdx.json && echo dist/sbom.cdx.json
+
+# Asks the package index for known vulnerabilities of every locked version: needs the network.
+audit: install
+	@$(BIN)/pip-audit -r requirements.lock --require-hashes --disable-pip
+
 clean:
-	@rm -rf $(VENV) demo-output .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	@rm -rf $(VENV) demo-output dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

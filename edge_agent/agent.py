@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import logging
+import os
 import secrets
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,32 +12,39 @@ from random import SystemRandom
 
 from edge_agent import __version__
 from edge_agent import config as config_
+from edge_agent.acks import LOG_HEAD, Identity
 from edge_agent.acquisition import Acquisition
-from edge_agent.clock import NS_PER_S, Clock, DeviceClock, SystemClock
+from edge_agent.clock import NS_PER_S, Clock, ClockTable, DeviceClock, SystemClock
 from edge_agent.config import AgentConfig
+from edge_agent.errors import SignerUnavailable
 from edge_agent.health import Health
+from edge_agent.keystore import AgentSigner, Keystore
 from edge_agent.outbox import Outbox, OutboxFull
 from edge_agent.pipeline import Pipeline
 from edge_agent.pipeline.pipeline import Reading, decode_readings, encode_readings
 from edge_agent.pipeline.rows import MAX_SPAN_NS
 from edge_agent.pipeline.series import to_plain
 from edge_agent.readings import Columns, Event, Waveform
-from edge_agent.uplink import Identity, Uplink
+from edge_agent.scribe import SIGNING_KID, Scribe
+from edge_agent.service import ServiceManager, report_alive
+from edge_agent.uplink import Uplink
 from edge_agent.wire import batch as wire_batch
-from edge_agent.wire import cose, keys
+from edge_agent.wire import cose, keys, notes
 from edge_agent.wire.batch import Batch, ClockState
 from edge_agent.wire.chain import ChainHead
 from edge_agent.wire.cose import MessageType
+from edge_agent.wire.log_head import LogHead, LogTrust
 
 log = logging.getLogger(__name__)
 _EVENTS_A_BATCH = 500
+_PASSING_ALARMS = ("outbox_full", "disk_full", "signer_unavailable", "unsigned_full")
 _HERE = Path(__file__).resolve().parent
 
 
 def legal_digest() -> bytes:
     """SHA-256 over the legally relevant files: decoding, calculation and wire."""
     total = hashlib.sha256()
-    files = [*(_HERE / "calc").glob("*.py"), *(_HERE / "wire").glob("*.py")]
+    files = [*(_HERE / "calc").glob("*.py"), *(_HERE / "wire").rglob("*.py")]
     files += [_HERE / "drivers" / "decode.py"]
     for path in sorted(files):
         total.update(path.relative_to(_HERE).as_posix().encode() + b"\0")
@@ -53,6 +61,13 @@ def boot_id() -> bytes:
         return secrets.token_bytes(16)
 
 
+def _log_trust(files: config_.Keys) -> LogTrust:
+    if files.log is None:
+        return LogTrust(files.log_origin)
+    spki = keys.public_key(files.log.read_bytes()).spki
+    return LogTrust(files.log_origin, notes.note_key(files.log_origin, spki))
+
+
 class Agent:
     """One agent: acquisition → pipeline → outbox → uplink."""
 
@@ -62,14 +77,21 @@ class Agent:
         device_time = config.time.source == "device"
         self._clock = clock or (DeviceClock() if device_time else SystemClock())
         factors = config_.factors_of(config)
-        signer = keys.load_signer(config.keys.signing)
+        self._outbox = Outbox(
+            config.state_dir / "outbox.sqlite",
+            config.outbox.max_mb * 2**20,
+            config.outbox.retain_mb * 2**20,
+        )
+        self._keystore = Keystore(config.keys, config.state_dir)
+        signer = AgentSigner(self._keystore.current(self._outbox.get(SIGNING_KID)))
         gateways = tuple(keys.public_key(path.read_bytes()) for path in config.keys.gateway)
-        self._identity = Identity(config.site, config.agent, boot_id(), signer, gateways)
+        self._identity = Identity(
+            config.site, config.agent, boot_id(), signer, gateways, _log_trust(config.keys)
+        )
         document = config_.effective(config, factors, to_plain(config))
         self._config_sha256 = config_.digest(document)
         self._legal_sha256 = legal_digest()
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="pipeline")
-        self._outbox = Outbox(config.state_dir / "outbox.sqlite", config.outbox.max_mb * 2**20)
         self._outbox.put_config(
             self._config_sha256, cose.sign(MessageType.CONFIG, document, signer)
         )
@@ -79,14 +101,16 @@ class Agent:
             config.mqtt, self._identity, self._outbox, self._worker, self._clock, self.health
         )
         self._head = self._outbox.head
+        self._scribe = Scribe((config.site, config.agent), signer, self._keystore)
         self._unsaved: list[Reading] = []
         self._journal_ns = 0
-        self._mono_ns = self._clock.monotonic_ns()
+        self._clocks = ClockTable()
         self._offset_ns: int | None = None
         self._steps = 0
         self._lost: list[Event] = []
         self._pending: list[Event] = []
         self._announce = False
+        self._log: LogHead | None = None
 
     async def run(self) -> None:
         """Run until cancelled."""
@@ -100,6 +124,8 @@ class Agent:
                 group.create_task(self._work(), name="work")
                 group.create_task(self._tick(), name="tick")
                 group.create_task(self._report_status(), name="status")
+                manager = ServiceManager(os.environ)
+                group.create_task(report_alive(manager, self._clock), name="watchdog")
         finally:
             self._worker.shutdown(wait=True)
             self._outbox.close()
@@ -142,7 +168,8 @@ class Agent:
     async def _report_status(self) -> None:
         while True:
             await self._clock.sleep(self.config.time.status_s)
-            self._uplink.publish_status()
+            self.health.key_warning = self._scribe.warning(self._clock.utc_ns())
+            await self._uplink.publish_status()
 
     # -- in the worker thread -----------------------------------------------------------------
 
@@ -150,6 +177,7 @@ class Agent:
         now_ns = self._clock.utc_ns()
         if now_ns <= 0:
             return
+        self._clocks.note(now_ns, self._clock.monotonic_ns())
         urgent = self._pipeline.feed(readings, now_ns)
         self._pending += [*self._clock_events(now_ns), *self._acquisition.drain_events()]
         if self._announce:
@@ -160,7 +188,7 @@ class Agent:
         if due_ns is not None:
             produce = self._pipeline.advance(due_ns)
             self._seal(produce.pieces, [*urgent, *produce.events])
-        elif urgent:
+        elif urgent or self._scribe.due(self._clock.monotonic_ns()):
             self._seal((), urgent)
         elif self._unsaved:
             self._write_journal()
@@ -188,39 +216,44 @@ class Agent:
         self._steps += 1
         return [self._event("clock_step", step_ns=offset_ns - before)]
 
-    def _seal(self, pieces: Sequence[Columns], events: Sequence[Event]) -> None:
+    def _seal(self, new_pieces: Sequence[Columns], new_events: Sequence[Event]) -> None:
         """Sign what was produced and commit it with the state it ends with."""
-        events = [*self._lost, *self._pending, *events]
+        pieces, events = self._scribe.with_waiting(new_pieces, [*self._pending, *new_events])
         self._pending = []
-        if not pieces and not events:
+        self._log = LogHead.load(self._outbox.get(LOG_HEAD), self.config.keys.log_origin)
+        if not pieces and not events and not self._lost:
             self._outbox.save_state(self._pipeline.dump())
             self._unsaved.clear()
             return
-        head = self._head
-        raws: list[bytes] = []
-        for columns, some in _parts(pieces, events):
-            raw = wire_batch.sign(self._batch(columns, some, head), self._identity.signer)
-            raws.append(raw)
-            head = ChainHead(head.seq + 1, hashlib.sha256(raw).digest())
         try:
-            self._outbox.commit(raws, head, self._pipeline.dump())
-        except OutboxFull as error:
-            self._refused(pieces, events, error)
+            parts = _parts(pieces, [*self._lost, *events])
+            signed = self._scribe.sign(parts, self._head, self._batch)
+            self._outbox.commit(signed.raws, signed.head, self._pipeline.dump(), signed.keep)
+        except SignerUnavailable as error:
+            self._alarm("signer_unavailable", error)
+            if not self._scribe.wait(pieces, events, self._clock.monotonic_ns()):
+                self._refused(pieces, events, "unsigned_full", error)
             return
-        self._head = head
+        except OutboxFull as error:
+            self._refused(pieces, events, "outbox_full", error)
+            return
+        if self._log is not None and self._log.seq is None:
+            self._outbox.put(LOG_HEAD, self._log.carried_by(self._head.seq + 1).dump())
+        self._scribe.committed(signed)
+        self._head = signed.head
         self._lost.clear()
         self._unsaved.clear()
         self._journal_ns = self._clock.monotonic_ns()
-        self.health.batches += len(raws)
+        self.health.batches += len(signed.raws)
         self.health.rows += sum(map(len, pieces))
-        if self.health.alarm in ("outbox_full", "disk_full"):
+        if self.health.alarm in _PASSING_ALARMS:
             self.health.alarm = ""
         self._uplink.wake_threadsafe()
 
     def _batch(self, columns: Columns, events: Sequence[Event], head: ChainHead) -> Batch:
         times = [*columns.time_ns, *(int(event["t"]) for event in events)]
         first_ns = min(times) // wire_batch.NS_PER_MS * wire_batch.NS_PER_MS
-        before, self._mono_ns = self._mono_ns, self._clock.monotonic_ns()
+        last_ns = max(first_ns, *columns.time_ns[-1:], *times)
         return Batch(
             site=self.config.site,
             agent=self.config.agent,
@@ -228,21 +261,33 @@ class Agent:
             prev=head.sha256,
             boot=self._identity.boot,
             first_ns=first_ns,
-            last_ns=max(first_ns, *columns.time_ns[-1:], *times),
-            mono=(before, self._mono_ns),
-            clock=ClockState(src=self.config.time.source, steps=self._steps),
+            last_ns=last_ns,
+            mono=(self._clocks.mono_at(first_ns), self._clocks.mono_at(last_ns)),
+            clock=self._clock_state(),
             config_sha256=self._config_sha256,
             software=f"edge-agent/{__version__}",
             columns=columns,
             events=tuple(events),
             legal_sha256=self._legal_sha256,
+            log=(self._log.size, self._log.root) if self._log else None,
+        )
+
+    def _clock_state(self) -> ClockState:
+        is_system = self.config.time.source == "system"
+        state = self._clock.synchronisation()
+        return ClockState(
+            src=self.config.time.reference if is_system else "none",
+            sync=state.is_synchronised,
+            off=state.offset_ns,
+            err=state.error_ns,
+            steps=self._steps,
         )
 
     def _refused(
-        self, pieces: Sequence[Columns], events: Sequence[Event], error: OutboxFull
+        self, pieces: Sequence[Columns], events: Sequence[Event], alarm: str, error: Exception
     ) -> None:
-        """The outbox is full: say loudly what is lost, and put it into the next batch."""
-        self._alarm("outbox_full", error)
+        """There is no room: say loudly what is lost, and put it into the next batch."""
+        self._alarm(alarm, error)
         self._unsaved.clear()
         times = [time_ns for columns in pieces for time_ns in columns.time_ns]
         count = len(times)

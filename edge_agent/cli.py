@@ -8,12 +8,14 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from edge_agent import __version__
+from edge_agent import __version__, keys_desk
 from edge_agent import config as config_
 from edge_agent.agent import Agent
 from edge_agent.errors import CarbonError, ConfigError, KeyFileError
+from edge_agent.keystore import Keystore
 from edge_agent.pipeline import Pipeline
 from edge_agent.pipeline.series import of_config
+from edge_agent.process import harden
 from edge_agent.wire import keys
 
 USAGE = 2
@@ -41,7 +43,7 @@ def check(args: argparse.Namespace) -> int:
     """Check a configuration without starting anything."""
     config = config_.load(args.config)
     Pipeline(config, config_.factors_of(config))
-    keys.load_signer(config.keys.signing)
+    Keystore(config.keys, config.state_dir).open()
     for path in config.keys.gateway:
         keys.public_key(path.read_bytes())
     tags = sum(len(device.tags) for device in config.devices)
@@ -77,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
 
     verb("run", run).add_argument("config", type=Path, help="the agent's YAML file")
     verb("check", check).add_argument("config", type=Path, help="the agent's YAML file")
+    keys_desk.add(verbs)
     verb("keys-new", keys_new).add_argument("path", type=Path, help="where the key file goes")
     return parser
 
@@ -84,6 +87,7 @@ def _parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Run one verb."""
     args = _parser().parse_args(argv)
+    harden()
     logging.basicConfig(
         level=args.log_level.upper(),
         format="%(asctime)s %(levelname)s %(name)s %(message)s",

@@ -30,11 +30,31 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Keys(_Strict):
-    """Key files: the agent's signing key and the gateways' public keys it trusts."""
+class Pkcs11(_Strict):
+    """A signing key in a token: the module's library, labels, and the file with the PIN."""
 
-    signing: Path
+    module: Path
+    token: str = Field(min_length=1, max_length=32)
+    label: str = Field(default="signing", pattern=NAME)
+    pin_file: Path
+
+
+class Keys(_Strict):
+    """The signing key, in a file or a token; the gateways' and the log's public keys it trusts."""
+
+    signing: Path | None = None
+    passphrase_file: Path | None = None
+    pkcs11: Pkcs11 | None = None
     gateway: tuple[Path, ...] = Field(min_length=1)
+    log: Path | None = None
+    log_origin: str = "carbon-log/local"
+
+    @model_validator(mode="after")
+    def _one_store(self) -> Self:
+        if (self.signing is None) == (self.pkcs11 is None):
+            message = "exactly one of signing (a file) and pkcs11 (a token) is right"
+            raise ValueError(message)
+        return self
 
 
 class Tls(_Strict):
@@ -59,9 +79,10 @@ class Mqtt(_Strict):
 
 
 class Time(_Strict):
-    """Where UTC comes from, and how long late samples are waited for."""
+    """Where UTC comes from, what keeps it right, and how long late samples are waited for."""
 
     source: Literal["system", "device"] = "system"
+    reference: Literal["ntp", "nts", "ptp", "gnss", "manual", "none"] = "ntp"
     lateness_s: float = Field(default=5, ge=0, le=86_400)
     max_clock_step_s: float = Field(default=2, gt=0)
     journal_s: float = Field(default=1, gt=0)
@@ -72,6 +93,7 @@ class Outbox(_Strict):
     """Limits of the durable outbox."""
 
     max_mb: int = Field(default=4_096, ge=1)
+    retain_mb: int = Field(default=512, ge=0)
     max_rows: int = Field(default=1_500, ge=10, le=10_000)
 
 
@@ -144,6 +166,7 @@ class AgentConfig(_Strict):
 
     site: str = Field(pattern=NAME)
     agent: str = Field(pattern=NAME)
+    author: str | None = Field(default=None, min_length=1, max_length=64)
     timezone: str = "Asia/Shanghai"
     state_dir: Path
     keys: Keys
@@ -234,13 +257,17 @@ def _resolve_paths(value: dict[str, Any], folder: Path) -> None:
     if "state_dir" in value:
         value["state_dir"] = absolute(value["state_dir"])
     keys = value.get("keys")
-    if isinstance(keys, dict):
-        keys["signing"] = absolute(keys.get("signing"))
-        if isinstance(keys.get("gateway"), list):
-            keys["gateway"] = [absolute(item) for item in keys["gateway"]]
+    if isinstance(keys, dict) and isinstance(keys.get("gateway"), list):
+        keys["gateway"] = [absolute(item) for item in keys["gateway"]]
     mqtt = value.get("mqtt")
     tls = mqtt.get("tls") if isinstance(mqtt, dict) else None
-    for part, names in ((mqtt, ("password_file",)), (tls, ("ca", "cert", "key"))):
+    token = keys.get("pkcs11") if isinstance(keys, dict) else None
+    for part, names in (
+        (keys, ("signing", "passphrase_file")),
+        (token, ("module", "pin_file")),
+        (mqtt, ("password_file",)),
+        (tls, ("ca", "cert", "key")),
+    ):
         if isinstance(part, dict):
             part.update({name: absolute(part[name]) for name in names if name in part})
 

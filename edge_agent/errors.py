@@ -8,10 +8,13 @@ CarbonError
 │   └── Refused          the device answered with an error of its own
 ├── EvidenceError        the gateway quarantines under ``reason``
 │   ├── WrongSize, WrongTopic, BadEnvelope, BadHeader, WrongType
-│   ├── UnknownKey, WrongAgent, BadSignature, KeyNotValid
+│   ├── UnknownKey, WrongAgent, BadSignature, KeyNotValid, RevokedKey, LateKey
 │   ├── BadProfile, BadIdentity
-│   └── Replay, Gap, Fork      chain rules
+│   ├── Replay, Gap, Fork      chain rules
+│   └── LogConflict            the gateway's log contradicts what was seen of it
 ├── KeyFileError         the operator: a key file is unsafe or unreadable
+├── SignerUnavailable    the key store does not answer now: measure on, sign later
+├── TrustError           the operator: an enrolment, certificate or approval breaks a rule
 ├── StoreError           retry, never drop
 └── CalculationError     factor missing or input out of range: the value is absent and says why
 """
@@ -121,6 +124,18 @@ class KeyNotValid(EvidenceError):
     reason = "key_time"
 
 
+class RevokedKey(EvidenceError):
+    """The key is revoked, and the batch is after its last good one."""
+
+    reason = "revoked"
+
+
+class LateKey(EvidenceError):
+    """The batch came too long after its key's end; held until an operator releases it."""
+
+    reason = "late_key"
+
+
 class BadProfile(EvidenceError):
     """The payload is not deterministic CBOR of the allowed profile."""
 
@@ -151,8 +166,22 @@ class Fork(EvidenceError):
     reason = "fork"
 
 
+class LogConflict(EvidenceError):
+    """The log's history contradicts a head of it that was verified before."""
+
+    reason = "log_conflict"
+
+
 class KeyFileError(CarbonError):
     """A key file is unsafe (rights, owner, link) or unreadable."""
+
+
+class SignerUnavailable(CarbonError):
+    """A key store does not answer now: removed, locked, or its PIN was refused."""
+
+
+class TrustError(CarbonError):
+    """An enrolment, certificate, revocation or approval breaks a rule; names which."""
 
 
 class StoreError(CarbonError):

@@ -15,8 +15,10 @@ class Health:
     acks: int = 0
     acks_refused: int = 0
     connects: int = 0
+    fallbacks: int = 0
     lost_records: int = 0
     alarm: str = ""
+    key_warning: str = ""
 
     def detail(self) -> dict[str, Any]:
         """The counters as a plain map."""

@@ -1,51 +1,29 @@
 """Delivery by MQTT: publishes what the outbox holds, removes what a signed ack covers.
 
 The broker's PUBACK means nothing here. Paho runs its own network thread and is given a small
-window of batches; the outbox is the only queue. Rules for acks (trust.md 3.9):
-
-    U1  signed by a pinned gateway key, for this site and agent
-    U2  never below the highest ack seen, never above what was made
-    U3  the hash must be this agent's own hash of that batch, else the history there is foreign:
-        nothing is deleted any more, measuring goes on, somebody must look
+window of batches; the outbox is the only queue. What an ack may do is decided in ``acks``.
 """
 
 import asyncio
 import logging
-import ssl
 from collections.abc import Callable
 from concurrent.futures import Executor
-from dataclasses import dataclass
 from typing import Any
 
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 
+from edge_agent.acks import AckDesk, Identity
 from edge_agent.clock import NS_PER_S, Clock
 from edge_agent.config import Mqtt
-from edge_agent.errors import EvidenceError, UnknownKey
+from edge_agent.errors import KeyFileError, SignerUnavailable
 from edge_agent.health import Health
 from edge_agent.outbox import Outbox
-from edge_agent.wire import topics
-from edge_agent.wire.keys import PublicKey, Signer
-from edge_agent.wire.messages import Ack, Status, sign_status, verify_ack
+from edge_agent.wire.messages import Status, sign_status
+from edge_agent.wire.tls import TlsClient
 
 log = logging.getLogger(__name__)
 _BACKOFF_S = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """Who this agent is, on the wire."""
-
-    site: str
-    agent: str
-    boot: bytes
-    signer: Signer
-    gateways: tuple[PublicKey, ...]
-
-    def topic(self, kind: str) -> str:
-        """This agent's topic of a kind."""
-        return topics.topic(self.site, self.agent, kind)
 
 
 class Uplink:
@@ -71,8 +49,11 @@ class Uplink:
         self._connected = False
         self._sent = 0
         self._progress_ns = 0
+        self._acks = AckDesk(identity, outbox, health)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._client: mqtt.Client | None = None
+        tls = settings.tls
+        self._tls = TlsClient(tls.ca, tls.cert, tls.key) if tls else None
 
     def wake_threadsafe(self) -> None:
         """There are new batches in the outbox; may be called from any thread."""
@@ -81,7 +62,7 @@ class Uplink:
     async def run(self) -> None:
         """Deliver until cancelled."""
         self._loop = asyncio.get_running_loop()
-        self._client = self._make_client()
+        self._client = await self._in_thread(self._make_client)
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._connect(), name="uplink-connect")
@@ -108,15 +89,9 @@ class Uplink:
             client.username_pw_set(
                 settings.username, path.read_text(encoding="utf-8").strip() if path else None
             )
-        if settings.tls is not None:
-            tls = settings.tls
-            client.tls_set(
-                ca_certs=str(tls.ca),
-                certfile=str(tls.cert) if tls.cert else None,
-                keyfile=str(tls.key) if tls.key else None,
-                tls_version=ssl.PROTOCOL_TLS_CLIENT,
-            )
-        client.will_set(self._identity.topic("status"), self._status("lost"), 1, retain=True)
+        if self._tls is not None:
+            client.tls_set_context(self._tls.context)
+        client.will_set(self._identity.topic("status"), self._status("lost") or b"", 1, retain=True)
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_message = self._on_message
@@ -164,10 +139,11 @@ class Uplink:
             if self._connected:
                 attempt = 0
                 await self._clock.sleep(0.2)
+                self._renew(client)
                 continue
             try:
                 await self._in_thread(self._open)
-            except OSError as error:
+            except (OSError, KeyFileError) as error:
                 log.warning("cannot connect error=%s", error)
             wait_s = _BACKOFF_S[min(attempt, len(_BACKOFF_S) - 1)]
             attempt += 1
@@ -176,12 +152,20 @@ class Uplink:
                 if self._is_connected():
                     break
 
+    def _renew(self, client: mqtt.Client) -> None:
+        """Connect anew when the certificate's files changed."""
+        if self._tls is not None and self._tls.changed():
+            log.info("certificate changed; connecting anew")
+            client.disconnect()
+
     def _is_connected(self) -> bool:
         return self._connected
 
     def _open(self) -> None:
         client = self._client
         if client is not None and not client.is_connected():
+            if self._tls is not None:
+                self._tls.refresh()
             client.connect(
                 self._settings.host, self._settings.port, keepalive=self._settings.keepalive_s
             )
@@ -214,6 +198,8 @@ class Uplink:
 
     async def _send_window(self) -> None:
         acked = await self._in_thread(lambda: self._outbox.acked)
+        if self._acks.gateway_at is not None:
+            acked = min(acked, self._acks.gateway_at)
         now_ns = self._clock.monotonic_ns()
         self._sent = max(self._sent, acked)
         stalled = now_ns - self._progress_ns > self._settings.resend_s * NS_PER_S
@@ -235,14 +221,16 @@ class Uplink:
         """Status and configuration come before the batches that need them."""
         for raw in await self._in_thread(self._outbox.configs):
             self._publish("config", raw)
-        self._publish("status", self._status(self._health.state), retain=True)
+        await self.publish_status()
 
-    def publish_status(self) -> None:
-        """Say how the agent is."""
+    async def publish_status(self) -> None:
+        """Say how the agent is; says nothing while nothing can be signed."""
         if self._connected:
-            self._publish("status", self._status(self._health.state), retain=True)
+            status = await self._in_thread(self._status, self._health.state)
+            if status is not None:
+                self._publish("status", status, retain=True)
 
-    def _status(self, state: str) -> bytes:
+    def _status(self, state: str) -> bytes | None:
         identity = self._identity
         status = Status(
             site=identity.site,
@@ -254,7 +242,11 @@ class Uplink:
             acked_seq=self._outbox.acked,
             detail=self._health.detail(),
         )
-        return sign_status(status, identity.signer)
+        try:
+            return sign_status(status, identity.signer)
+        except SignerUnavailable as error:
+            log.warning("status not signed: %s", error)
+            return None
 
     def _publish(self, kind: str, payload: bytes, *, retain: bool = False) -> None:
         if self._client is not None:
@@ -263,40 +255,11 @@ class Uplink:
     async def _receive(self) -> None:
         while True:
             payload = await self._inbox.get()
-            try:
-                ack = verify_ack(payload, self._gateway_key)
-            except EvidenceError as error:
-                self._health.acks_refused += 1
-                log.warning("ack refused reason=%s: %s", error.reason, error)
-                continue
-            await self._obey(ack)
-
-    def _gateway_key(self, kid: bytes) -> PublicKey:
-        for key in self._identity.gateways:
-            if key.kid == kid:
-                return key
-        message = "the ack's key is no pinned gateway key"
-        raise UnknownKey(message)
-
-    async def _obey(self, ack: Ack) -> None:
-        identity = self._identity
-        if (ack.site, ack.agent) != (identity.site, identity.agent):  # U1
-            self._health.acks_refused += 1
-            return
-        if ack.want_config:
-            await self._announce()
-        acked = await self._in_thread(lambda: self._outbox.acked)
-        if ack.seq <= acked or ack.seq == 0:  # U2
-            return
-        own = await self._in_thread(self._outbox.hash_at, ack.seq)
-        if own is None or own != ack.sha256:  # U2, U3
-            self._health.acks_refused += 1
-            self._health.alarm = "foreign_history"
-            log.error("foreign_history seq=%d: the gateway acked a batch not ours", ack.seq)
-            return
-        if self._health.alarm == "foreign_history":
-            return
-        await self._in_thread(self._outbox.ack, ack.seq, ack.sha256)
-        self._health.acks += 1
-        self._progress_ns = self._clock.monotonic_ns()
-        self._wake.set()
+            outcome = await self._in_thread(self._acks.obey, payload)
+            if outcome.want_config:
+                await self._announce()
+            if outcome.resend_after is not None:
+                self._sent = outcome.resend_after
+            if outcome.is_progress or outcome.resend_after is not None:
+                self._progress_ns = self._clock.monotonic_ns()
+                self._wake.set()

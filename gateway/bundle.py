@@ -5,6 +5,7 @@
     configs/<sha>.cose   signed configuration messages
     lab/<sha>.cose       signed lab values, weighings and stocks, every version
     batches/<agent>.bin  per batch: seq (8 bytes), length (8 bytes), the signed bytes verbatim
+    log/checkpoint, log/inclusion.cbor    that all of it stands in the log (``log_evidence``)
     month.cbor           what was reported, as text
     report.json, report.xlsx
 
@@ -28,7 +29,7 @@ from edge_agent.wire.keys import PublicKey, Signer, key_id, public_key
 FORMAT = "carbon-bundle/1"
 MANIFEST = "manifest.cose"
 _NAME = re.compile(
-    r"(manifest\.cose|keys\.cbor|month\.cbor|report\.json|report\.xlsx"
+    r"(manifest\.cose|keys\.cbor|month\.cbor|report\.json|report\.xlsx|log/checkpoint|log/inclusion\.cbor"
     r"|configs/[0-9a-f]{64}\.cose|lab/[0-9a-f]{64}\.cose|batches/[a-z0-9][a-z0-9_-]{0,31}\.bin)\Z"
 )
 _INDEX_BYTES = 16

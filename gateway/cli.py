@@ -14,12 +14,25 @@ from typing import Any
 
 from edge_agent.clock import Clock, SystemClock
 from edge_agent.errors import CarbonError, ConfigError, KeyFileError, StoreError
+from edge_agent.process import harden
 from edge_agent.wire import keys
-from gateway import audit, desk, factor_desk, office
+from gateway import (
+    audit,
+    checkpoints,
+    desk,
+    factor_desk,
+    ledger_audit,
+    log_desk,
+    month_desk,
+    office,
+)
 from gateway.config import GatewayConfig, key_ring, load
 from gateway.ingest.service import serve
 from gateway.ledger import Ledger
 from gateway.store import PointStore, open_store
+from gateway.trust.enrolment import key_states, pinned
+from gateway.trust.keybook import KeyBook, open_keybook
+from gateway.trust.people import load_people
 
 OK, FAILED, USAGE = 0, 1, 2
 Arguments = argparse.Namespace
@@ -43,6 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code.
     """
     arguments = _parser().parse_args(argv)
+    harden()
     logging.basicConfig(
         stream=sys.stderr,
         level=logging.DEBUG if arguments.verbose else logging.INFO,
@@ -86,6 +100,8 @@ def check(arguments: Arguments) -> int:
     """Read the configuration and every key it names."""
     config = load(arguments.config)
     enrolments = key_ring(config).enrolments()
+    load_people(config)
+    pinned(config)
     signer = keys.load_signer(config.keys.ack)
     print(f"{arguments.config}: good; {len(enrolments)} enrolled keys")
     print(f"ack key {signer.kid.hex()}")
@@ -101,9 +117,18 @@ def rebuild(arguments: Arguments) -> int:
 
 
 def compare(arguments: Arguments) -> int:
-    """Compare the store with the ledger."""
-    outcome = OK
-    with _opened(load(arguments.config)) as (ledger, store):
+    """Compare the store with the ledger, and the ledger with its roots."""
+    config = load(arguments.config)
+    with _opened(config) as (ledger, store):
+        key = checkpoints.of_config(ledger, config).key
+        checked = ledger_audit.check(ledger, key)
+        print(
+            f"ledger: {checked.batches} batches, {checked.leaves} leaves, "
+            f"{checked.checkpoints} checkpoints, {len(checked.findings)} findings"
+        )
+        for finding in checked.findings:
+            print(f"  {finding}")
+        outcome = FAILED if checked.findings else OK
         for site in _sites(arguments, ledger):
             differences = audit.compare(ledger, store, site)
             print(f"{site}: {len(differences)} differing hours")
@@ -120,13 +145,13 @@ def status(arguments: Arguments) -> int:
     """Show where every agent stands."""
     config = load(arguments.config)
     with _opened(config) as (ledger, store):
-        agents = [_agent_status(ledger, one.site, one.agent) for one in config.agents]
+        book = open_keybook(config, ledger.documents)
+        sources = sorted({one.source for one in book.enrolments()})
+        agents = [_agent_status(ledger, book, *source) for source in sources]
         unknown = {
             count.reason: count.messages for count in ledger.quarantine_counts() if not count.site
         }
-        points = {
-            site: _points(store, site) for site in sorted({one.site for one in config.agents})
-        }
+        points = {site: _points(store, site) for site in sorted({site for site, _ in sources})}
     report = {"agents": agents, "points": points, "quarantine_unknown_source": unknown}
     if arguments.json:
         print(json.dumps(report, indent=2))
@@ -149,7 +174,7 @@ def release(arguments: Arguments) -> int:
     return OK
 
 
-def _agent_status(ledger: Ledger, site: str, agent: str) -> dict[str, Any]:
+def _agent_status(ledger: Ledger, book: KeyBook, site: str, agent: str) -> dict[str, Any]:
     head, span = ledger.head(site, agent), ledger.span(site, agent)
     return {
         "site": site,
@@ -163,6 +188,7 @@ def _agent_status(ledger: Ledger, site: str, agent: str) -> dict[str, Any]:
         "configs": len(ledger.config_digests(site, agent)),
         "forks": len(ledger.forks(site, agent)),
         "frozen": ledger.is_frozen(site, agent),
+        "keys": key_states(book, site, agent, SystemClock().utc_ns()),
         "quarantine": {
             count.reason: count.messages
             for count in ledger.quarantine_counts()
@@ -228,6 +254,16 @@ VERBS: tuple[Verb, ...] = (
     Verb("audit", "compare store and ledger", compare, (_config_argument, _site_option)),
     Verb("rebuild", "make the store again", rebuild, (_config_argument, _site_option)),
     Verb("release", "let a frozen agent go on", release, (_config_argument, _release_arguments)),
+    Verb("checkpoint", "state the log now", log_desk.checkpoint, (_config_argument,)),
+    Verb("log", "show the log", log_desk.show, (_config_argument, log_desk.add_last)),
+    Verb(
+        "log-export",
+        "write the log as static files",
+        log_desk.export,
+        (_config_argument, log_desk.add_out),
+    ),
+    Verb("trust", "print a trust file of this gateway", log_desk.trust, (_config_argument,)),
+    Verb("witness", "run a witness of logs", log_desk.witness, (log_desk.add_config,)),
     Verb("report", "write a month's report and bundle", desk.report, (desk.add_report_arguments,)),
     Verb("verify", "check a bundle offline", desk.verify, (desk.add_verify_arguments,)),
     Verb("calc", "evaluate case files", desk.calc, (desk.add_calc_arguments,)),
@@ -245,7 +281,8 @@ def _parser() -> argparse.ArgumentParser:
         word.set_defaults(run=verb.run)
     _add_keys(words)
     factor_desk.add_verbs(words)
-    office.add_verbs(words)
+    month_desk.add_verbs(words)
+    office.add(words)
     return parser
 
 

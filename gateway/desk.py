@@ -6,16 +6,19 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from edge_agent.clock import SystemClock
 from edge_agent.errors import ConfigError
 from edge_agent.wire import keys
-from gateway import cases, vector_cases
+from gateway import cases, checkpoints, trust_file, vector_cases
 from gateway import config as config_
 from gateway import verify as verify_
 from gateway.ledger import Ledger
 from gateway.reports import run as reports
 from gateway.store.sqlite import SqliteStore
+from gateway.trust.closing import Closing, judge
+from gateway.trust.people import load_people
 
-FAILED = 1
+FAILED, RESERVED = 1, 3
 
 
 def report(args: argparse.Namespace) -> int:
@@ -28,7 +31,15 @@ def report(args: argparse.Namespace) -> int:
     ledger = Ledger(config.ledger_path)
     store = SqliteStore(config.store_path)
     try:
+        checkpoints.of_config(ledger, config).now(SystemClock().utc_ns())
         made = reports.make(ledger, store, args.site, args.month, signer, args.out)
+        closing = judge(
+            ledger,
+            load_people(config),
+            args.site,
+            [(one["agent"], one["first_seq"], one["last_seq"]) for one in made.plain["evidence"]],
+            required=config.approval == "required",
+        )
     finally:
         store.close()
         ledger.close()
@@ -38,16 +49,30 @@ def report(args: argparse.Namespace) -> int:
     for item in made.plain["evidence"]:
         print(f"batches {item['agent']} {item['first_seq']}-{item['last_seq']} root {item['root']}")
     print(f"{len(made.plain['parameters'])} values, {len(made.plain['reservations'])} reservations")
-    return 0
+    return _tell(closing)
+
+
+def _tell(closing: Closing) -> int:
+    """Print what keys and configurations add to a report; 1 when the month cannot close."""
+    for name, texts in (
+        ("changed", closing.changes),
+        ("reservation", closing.notes),
+        ("NOT CLOSED", closing.objections),
+    ):
+        for text in texts:
+            print(f"{name}: {text}")
+    return FAILED if closing.objections else 0
 
 
 def verify(args: argparse.Namespace) -> int:
     """Recompute a bundle's figures offline; say match or name the first difference."""
-    trust = verify_.load_trust(args.trust) if args.trust else None
+    trust = trust_file.load(args.trust) if args.trust else None
     verdict = verify_.verify(args.bundle, trust)
     print("match" if verdict.proven else f"DIFFERENCE: {verdict.difference}")
     for line in verdict.lines:
         print(line)
+    if verdict.proven and trust is not None and verdict.reserved:
+        return RESERVED
     return 0 if verdict.proven else FAILED
 
 
@@ -85,7 +110,10 @@ def add_verify_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``verify``."""
     parser.add_argument("bundle", type=Path, help="the evidence bundle of a month")
     parser.add_argument(
-        "--trust", type=Path, help='TOML file with trusted = ["key id", ...] got elsewhere'
+        "--trust",
+        type=Path,
+        help="TOML file with trusted keys, log and witnesses, got elsewhere; with it the exit code"
+        " is 3 where something stays unproven",
     )
 
 

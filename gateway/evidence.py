@@ -5,20 +5,25 @@ from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from edge_agent import factor_sets
 from edge_agent.calc.factors import FactorSet
+from edge_agent.calc.windows import HOUR_NS, to_local
 from edge_agent.errors import CarbonError
 from edge_agent.readings import Event
 from edge_agent.wire import batch as wire_batch
-from edge_agent.wire import cbor, cose, merkle
-from edge_agent.wire.batch import VerifiedBatch
+from edge_agent.wire import cbor, clock_rules, cose, merkle
+from edge_agent.wire.batch import Batch, VerifiedBatch
 from edge_agent.wire.chain import ChainHead, extend
 from edge_agent.wire.cose import MessageType
 from edge_agent.wire.keys import KeyRing, PublicKey
 from gateway.month import Points
 
 _BAD = 2
+_DRIFT_PPM = 500
+_MOST_SPANS = 24
+_UTC = ZoneInfo("UTC")
 
 
 class EvidenceGap(CarbonError):
@@ -51,12 +56,59 @@ class _Column:
     carried: Carried | None = None
 
 
+@dataclass(slots=True)
+class BatchMarks:
+    """What batches say of themselves beside their rows: clock state and software."""
+
+    unsynced: set[int] = field(default_factory=set)
+    inconsistent: set[int] = field(default_factory=set)
+    software: set[bytes | None] = field(default_factory=set)
+
+    def add(self, batch: Batch) -> None:
+        """Note a batch; an hour is named by its start in ns."""
+        self.software.add(batch.legal_sha256)
+        flags = clock_rules.own_flags(batch, None if batch.clock.src == "none" else _DRIFT_PPM)
+        hour_ns = batch.last_ns // HOUR_NS * HOUR_NS
+        if clock_rules.UNSYNCED in flags:
+            self.unsynced.add(hour_ns)
+        if clock_rules.INCONSISTENT in flags:
+            self.inconsistent.add(hour_ns)
+
+    def reservations(self) -> list[str]:
+        """What a reader of the report must know of the clocks, hours in UTC."""
+        return [
+            f"{len(hours)} hours with batches {text}: {_spans(hours)}"
+            for hours, text in (
+                (self.unsynced, "from an unsynchronised clock 时钟未同步"),
+                (self.inconsistent, "whose two clocks disagree 时钟不一致"),
+            )
+            if hours
+        ]
+
+
+def _spans(hours: Iterable[int]) -> str:
+    """Hours as spans, ``2026-10-01T00 - 2026-10-02T05``."""
+    spans: list[list[int]] = []
+    for hour in sorted(hours):
+        if spans and hour - spans[-1][1] == HOUR_NS:
+            spans[-1][1] = hour
+        else:
+            spans.append([hour, hour])
+    shown = [
+        " - ".join(dict.fromkeys(f"{to_local(ns, _UTC):%Y-%m-%dT%H}" for ns in span))
+        for span in spans[:_MOST_SPANS]
+    ]
+    more = len(spans) - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more else "")
+
+
 class BatchReader:
     """Usable rows of verified batches, by series. A repeated (series, time) is refused."""
 
     def __init__(self) -> None:
         self._columns: dict[str, _Column] = {}
         self.events: list[Event] = []
+        self.marks = BatchMarks()
         self.flags: dict[str, int] = {}
 
     def add(self, verified: VerifiedBatch) -> None:
@@ -80,6 +132,7 @@ class BatchReader:
             column.times.append(time_ns)
             column.values.append(value)
         self.events.extend(verified.batch.events)
+        self.marks.add(verified.batch)
         for flag in verified.flags:
             self.flags[flag] = self.flags.get(flag, 0) + 1
 
@@ -119,7 +172,8 @@ def _sort(series: str, column: _Column) -> None:
 class BatchRange:
     """An agent's batches behind a month: first and last number, Merkle root, configuration.
 
-    ``config_sha256`` is the one of the last batch; ``configs`` all that the batches name.
+    ``config_sha256`` is the one of the last batch; ``configs`` all that the batches name;
+    ``hashes`` those of the batches, in order.
     """
 
     agent: str
@@ -128,6 +182,7 @@ class BatchRange:
     root: bytes
     config_sha256: bytes
     configs: tuple[bytes, ...]
+    hashes: tuple[bytes, ...] = field(repr=False)
 
     @property
     def count(self) -> int:
@@ -156,6 +211,7 @@ def batch_range(
         merkle.root(leaves),
         configs[-1],
         tuple(dict.fromkeys(configs)),
+        tuple(sha256 for _, sha256 in hashes),
     )
 
 

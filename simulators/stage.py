@@ -143,6 +143,7 @@ class Stage:
             "agents": [{"site": SITE, "agent": AGENT, "public_key": "keys/agent.pub.pem"}],
             "late_after_s": None,
             "future_after_s": None,
+            "clock_drift_ppm": None,
         }
         self.gateway_file.write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
 

@@ -1,11 +1,15 @@
 """Fixtures that several folders share: keys with fixed seeds, a batch, a small plant, vectors."""
 
 import json
+import os
+import shutil
+import subprocess
 from pathlib import Path
 
 import cbor2
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from hypothesis import settings
 
 from edge_agent import factor_sets
 from edge_agent.config import AgentConfig
@@ -13,7 +17,11 @@ from edge_agent.readings import Columns
 from edge_agent.wire import batch as wire_batch
 from edge_agent.wire.batch import Batch, ClockState
 from edge_agent.wire.keys import Enrolment, FileSigner, KeyRing, public_key
+from edge_agent.wire.keys.hsm import Slot
 
+# How long an example takes on a busy machine says nothing of the code.
+settings.register_profile("suite", deadline=None)
+settings.load_profile("suite")
 DATA = Path(__file__).parent / "data"
 SITE, AGENT = "al-001", "gw-01"
 
@@ -156,6 +164,59 @@ def make_config():
         return AgentConfig.model_validate(plain | changes)
 
     return make
+
+
+class SoftHsm:
+    """A software token store of this test process; a token is unplugged by moving its files."""
+
+    module = Path("/usr/lib/softhsm/libsofthsm2.so")
+
+    def __init__(self, folder):
+        self.tokens, self._away, self._count = folder / "tokens", folder / "away", 0
+        self.tokens.mkdir()
+        (folder / "softhsm2.conf").write_text(
+            f"directories.tokendir = {self.tokens}\nobjectstore.backend = file\nlog.level = ERROR\n"
+        )
+        os.environ["SOFTHSM2_CONF"] = str(folder / "softhsm2.conf")
+
+    def slot(self, folder, pin="2468"):
+        """A new token with this PIN, and where its key will be."""
+        self._count += 1
+        token = f"token-{self._count}"
+        subprocess.run(
+            ["softhsm2-util", "--init-token", "--free", "--label", token, "--pin", pin,
+             "--so-pin", "13579"],
+            check=True, capture_output=True,
+        )  # fmt: skip
+        pin_file = folder / f"{token}.pin"
+        pin_file.touch(0o600)
+        pin_file.write_text(pin + "\n")
+        return Slot(self.module, token, "signing", pin_file, folder / f"{token}.refused")
+
+    def unplug(self):
+        self.tokens.rename(self._away)
+
+    def plug(self):
+        if self._away.exists():
+            self._away.rename(self.tokens)
+
+
+@pytest.fixture(scope="session")
+def _soft_hsm(tmp_path_factory):
+    if shutil.which("softhsm2-util") is None:
+        pytest.skip("softhsm2 is not installed")
+    before = os.environ.get("SOFTHSM2_CONF")
+    yield SoftHsm(tmp_path_factory.mktemp("softhsm"))
+    os.environ.pop("SOFTHSM2_CONF", None)
+    if before is not None:
+        os.environ["SOFTHSM2_CONF"] = before
+
+
+@pytest.fixture
+def soft_hsm(_soft_hsm):
+    """A software token store, plugged in again afterwards."""
+    yield _soft_hsm
+    _soft_hsm.plug()
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,7 @@ from enum import StrEnum
 
 from edge_agent.errors import BadEnvelope, BadHeader, WrongSize, WrongType
 from edge_agent.wire import cbor
-from edge_agent.wire.keys import ED25519, PublicKey, Signer, key_id
+from edge_agent.wire.keys import ED25519, ES256, PublicKey, Signer, algorithm_of, key_id
 
 MAX_PAYLOAD = 262_144
 MAX_MESSAGE = 262_400
@@ -37,6 +37,11 @@ class MessageType(StrEnum):
     MONTH = "month"
     MANIFEST = "manifest"
     LAB = "lab"
+    ENROLMENT = "enrolment"
+    REVOCATION = "revocation"
+    RELABEL = "relabel"
+    RELEASE = "release"
+    APPROVAL = "approval"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +49,7 @@ class Envelope:
     """The six parts of a message, not yet verified."""
 
     type: MessageType
+    algorithm: int
     kid: bytes
     protected: bytes
     payload: bytes
@@ -61,11 +67,11 @@ class Verified:
     sha256: bytes
 
 
-def _protected(kind: MessageType, kid: bytes) -> bytes:
+def _protected(kind: MessageType, algorithm: int, kid: bytes) -> bytes:
     content_type = _CONTENT_TYPE.format(kind.value).encode()
     return (
         b"\xa3\x01"
-        + bytes([0x20 - 1 - ED25519])
+        + bytes([0x20 - 1 - algorithm])
         + b"\x03\x78"
         + bytes([len(content_type)])
         + content_type
@@ -98,7 +104,8 @@ def sign(kind: MessageType, payload: bytes, signer: Signer) -> bytes:
     if not 0 < len(payload) <= MAX_PAYLOAD:
         message = f"payload of {len(payload)} bytes; 1 to {MAX_PAYLOAD} are allowed"
         raise WrongSize(message)
-    protected = _protected(kind, key_id(signer.public_spki()))
+    spki = signer.public_spki()
+    protected = _protected(kind, algorithm_of(spki), key_id(spki))
     signature = signer.sign(to_be_signed(protected, payload))
     return b"".join(
         (
@@ -135,8 +142,8 @@ def parse(raw: bytes) -> Envelope:
     if at != len(raw) or len(signature) != _SIGNATURE_BYTES or not payload:
         message = "wrong signature length, empty payload or trailing bytes"
         raise BadEnvelope(message)
-    kind, kid = _header(protected)
-    return Envelope(kind, kid, protected, payload, signature)
+    kind, algorithm, kid = _header(protected)
+    return Envelope(kind, algorithm, kid, protected, payload, signature)
 
 
 def _byte_string(raw: bytes, at: int) -> tuple[bytes, int]:
@@ -159,11 +166,12 @@ def _byte_string(raw: bytes, at: int) -> tuple[bytes, int]:
     return raw[start : start + length], start + length
 
 
-def _header(protected: bytes) -> tuple[MessageType, bytes]:
+def _header(protected: bytes) -> tuple[MessageType, int, bytes]:
     kid = protected[-_KID_BYTES:]
-    for kind in MessageType:
-        if protected == _protected(kind, kid):
-            return kind, kid
+    for algorithm in (ED25519, ES256):
+        for kind in MessageType:
+            if protected == _protected(kind, algorithm, kid):
+                return kind, algorithm, kid
     message = "the protected header is not exactly algorithm, content type and key id"
     raise BadHeader(message)
 
@@ -184,5 +192,8 @@ def verify(raw: bytes, kind: MessageType, find_key: Callable[[bytes], PublicKey]
         message = f"a {envelope.type.value} message where a {kind.value} message belongs"
         raise WrongType(message)
     public = find_key(envelope.kid)
+    if envelope.algorithm != public.algorithm:
+        message = f"algorithm {envelope.algorithm} is not the enrolled key's {public.algorithm}"
+        raise BadHeader(message)
     public.verify(envelope.signature, to_be_signed(envelope.protected, envelope.payload))
     return Verified(kind, envelope.kid, envelope.payload, raw, hashlib.sha256(raw).digest())

@@ -6,6 +6,7 @@ from edge_agent.errors import WrongTopic
 
 ROOT = "carbon/v1"
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}\Z")
+NAME_RULE = "1 to 32 of a-z 0-9 _ -, a letter or digit first"
 
 
 def topic(site: str, agent: str, kind: str) -> str:

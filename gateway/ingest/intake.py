@@ -2,13 +2,15 @@
 
     1  size and topic; 2 envelope, type, key, signature, identity (``edge_agent.wire``)
        else: quarantined under the error's reason
-    3  a key too long past its validity: quarantined as ``late_key``
+    3  a key that is revoked, superseded or not yet in force: quarantined
     4  already accepted, same bytes: the ack is repeated
     5  other bytes where a batch stands, or a successor with another ``prev``: a fork;
        both sides are kept and the agent is frozen until an operator releases it
     6  a batch is missing before this one: held within limits, the lowest seqs first
     7  its configuration is not known yet: held, and the ack asks for it
-    8  accepted; then everything held that follows now
+    8  its key ended too long ago (``late_key``), or it announces a key that no operator approved:
+       held until an operator decides
+    9  accepted; then everything held that follows now
 
 Held batches live in memory only: the agent keeps them until they are acked and sends them again.
 What was decided is collected: the caller writes ``undurable`` into the ledger, then calls ``take``.
@@ -20,19 +22,29 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from edge_agent.clock import NS_PER_S, Clock
-from edge_agent.errors import BadIdentity, EvidenceError, Fork, Gap, Replay, WrongSize, WrongTopic
+from edge_agent.clock import Clock
+from edge_agent.errors import (
+    BadIdentity,
+    EvidenceError,
+    Fork,
+    Gap,
+    Replay,
+    WrongSize,
+    WrongTopic,
+)
 from edge_agent.wire import batch as wire_batch
 from edge_agent.wire import cose, messages, topics
-from edge_agent.wire.batch import VerifiedBatch
+from edge_agent.wire.batch import Batch, VerifiedBatch
 from edge_agent.wire.chain import ChainHead, extend
 from edge_agent.wire.cose import MAX_MESSAGE, MessageType
 from edge_agent.wire.keys import KeyRing, PublicKey
 from edge_agent.wire.messages import Ack
+from gateway.ingest.gate import Approvals, Gate
+from gateway.ingest.hold import Hold
 from gateway.ingest.journal import Journal
-from gateway.ledger import Evidence, ForkedBatch, Ledger, Refusal
+from gateway.ingest.marks import Marks, Policy
+from gateway.ledger import Draft, Evidence, ForkedBatch, Ledger, Refusal
 
-_DAY_NS = 24 * 3600 * NS_PER_S
 Source = tuple[str, str]
 """Site and agent."""
 
@@ -60,17 +72,6 @@ class Message:
     received_ns: int
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """Limits; None switches a flag off (where the gateway's clock says nothing of the plant's)."""
-
-    hold_batches: int = 1_000
-    hold_bytes: int = 67_108_864
-    late_after_s: int | None = 3_600
-    future_after_s: int | None = 300
-    key_grace_days: int = 45
-
-
 @dataclass(slots=True)
 class Decisions:
     """What has to become durable, and who then gets an ack: news, or the last one again."""
@@ -80,59 +81,34 @@ class Decisions:
     repeat: set[Source] = field(default_factory=set)
 
 
-class _Hold:
-    """Batches of one agent that wait, within limits."""
-
-    def __init__(self, policy: Policy) -> None:
-        self._limits = (policy.hold_batches, policy.hold_bytes)
-        self._waiting: dict[int, tuple[VerifiedBatch, int]] = {}
-        self._size = 0
-
-    def get(self, seq: int) -> tuple[VerifiedBatch, int] | None:
-        return self._waiting.get(seq)
-
-    def span(self) -> tuple[int, int] | None:
-        return (min(self._waiting), max(self._waiting)) if self._waiting else None
-
-    def put(self, verified: VerifiedBatch, received_ns: int) -> bool:
-        """Keep a batch; when full, the highest seqs give way. False: it did not stay itself."""
-        seq = verified.batch.seq
-        self._waiting[seq] = (verified, received_ns)
-        self._size += len(verified.raw)
-        while len(self._waiting) > self._limits[0] or self._size > self._limits[1]:
-            self.pop(max(self._waiting))
-        return seq in self._waiting
-
-    def pop(self, seq: int) -> tuple[VerifiedBatch, int] | None:
-        entry = self._waiting.pop(seq, None)
-        if entry is not None:
-            self._size -= len(entry[0].raw)
-        return entry
-
-    def clear(self) -> None:
-        self._waiting.clear()
-        self._size = 0
-
-
 @dataclass(slots=True)
 class _Chain:
     """One agent's place: the head with what is not committed yet, and what waits."""
 
     source: Source
     head: ChainHead
-    held: _Hold
+    held: Hold
     hash_at: Callable[[int], bytes | None]
+    marks: Marks
 
 
 class Intake:
     """Decides on every message; used by one thread, which also commits what was decided."""
 
-    def __init__(self, ledger: Ledger, keys: KeyRing, policy: Policy, clock: Clock) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        keys: KeyRing,
+        policy: Policy,
+        clock: Clock,
+        approvals: Approvals | None = None,
+    ) -> None:
         self._ledger = ledger
         self._keys = keys
         self._policy = policy
         self._journal = Journal(__name__, clock)
-        self._enrolled = {(one.site, one.agent) for one in keys.enrolments()}
+        self._gate = Gate(keys, policy.key_grace_days, approvals)
+        self._enrolled = {one.source for one in keys.enrolments()}
         self._chains: dict[Source, _Chain] = {}
         self._open = Decisions()
         self._fresh_hashes: dict[tuple[Source, int], bytes] = {}
@@ -150,6 +126,16 @@ class Intake:
         except EvidenceError as error:
             return self._refuse(message, error.reason, str(error))
 
+    def refresh(self) -> None:
+        """Take up decisions that operators added to the ledger, and what waited for them."""
+        if not self._keys.refresh():
+            return
+        self._gate.refresh()
+        self._enrolled = {one.source for one in self._keys.enrolments()}
+        self._ledger.enrol(self._keys.enrolments())
+        for chain in self._chains.values():
+            self._place_held(chain)
+
     def undurable(self) -> Evidence:
         """What was decided and has to be written into the ledger before ``take``."""
         return self._open.evidence
@@ -165,6 +151,7 @@ class Intake:
         """The ack for an agent's present place; true once everything taken is durable."""
         chain = self._chain(source)
         waiting = chain.held.get(chain.head.seq + 1)
+        note, proof = chain.marks.news_of_log()
         return Ack(
             site=source[0],
             agent=source[1],
@@ -173,6 +160,8 @@ class Intake:
             at_ns=at_ns,
             held=chain.held.span(),
             want_config=waiting is not None and not self._knows_config(source, waiting[0]),
+            log=note,
+            proof=proof,
         )
 
     def _decide(self, message: Message) -> Verdict:
@@ -201,28 +190,15 @@ class Intake:
 
     def _batch(self, source: Source, message: Message) -> Verdict:
         verified = wire_batch.verify(message.payload, *source, self._keys)
-        not_after_ns = self._keys.find(verified.key_id, *source).not_after_ns
-        if message.received_ns - not_after_ns > self._policy.key_grace_days * _DAY_NS:
-            return self._refuse(message, "late_key", "received too long after the key's end")
-        flags = (*verified.flags, *self._time_flags(verified, message.received_ns))
         chain = self._chain(source)
-        verdict = self._place(chain, replace(verified, flags=flags), message.received_ns)
+        verdict = self._place(chain, verified, message.received_ns)
         if verdict is Verdict.ACCEPTED:
             self._place_held(chain)
         return verdict
 
-    def _time_flags(self, verified: VerifiedBatch, received_ns: int) -> tuple[str, ...]:
-        behind_ns = received_ns - verified.batch.last_ns
-        late, future = self._policy.late_after_s, self._policy.future_after_s
-        flags = []
-        if late is not None and behind_ns > late * NS_PER_S:
-            flags.append("late")
-        if future is not None and -behind_ns > future * NS_PER_S:
-            flags.append("clock_future")
-        return tuple(flags)
-
     def _place(self, chain: _Chain, verified: VerifiedBatch, received_ns: int) -> Verdict:
         self._open.repeat.add(chain.source)
+        self._gate.check(verified, chain.head.seq)
         try:
             head = extend(chain.head, verified, chain.hash_at)
         except Replay:
@@ -235,18 +211,41 @@ class Intake:
             return self._hold(chain, verified, received_ns)
         if not self._knows_config(chain.source, verified) or self._frozen(chain.source):
             return self._hold(chain, verified, received_ns)
+        return self._pass(chain, verified, received_ns, head)
+
+    def _pass(
+        self, chain: _Chain, verified: VerifiedBatch, received_ns: int, head: ChainHead
+    ) -> Verdict:
+        """Let the chain's next batch in, unless an operator has to decide first."""
+        passage = self._gate.judge(verified, received_ns)
+        if passage.wait:
+            self._alarm("batch_waits", chain.source, passage.wait, seq=head.seq)
+            return self._hold(chain, verified, received_ns)
         chain.head = head
         self._fresh_hashes[chain.source, head.seq] = head.sha256
+        flags = (*verified.flags, *chain.marks.flags(verified, received_ns), *passage.flags)
+        verified = replace(verified, flags=flags)
         self._open.evidence.batches.append((verified, received_ns))
         self._open.progressed.add(chain.source)
-        if verified.flags:
-            self._alarm("batch_flagged", chain.source, " ".join(verified.flags), seq=head.seq)
+        if passage.successor is not None:
+            self._keys.succeed(verified.key_id, passage.successor, head.seq)
+            draft = Draft("keychange", *chain.source, verified.raw, received_ns)
+            self._open.evidence.documents.append(draft)
+        if flags:
+            self._alarm("batch_flagged", chain.source, " ".join(flags), seq=head.seq)
         return Verdict.ACCEPTED
 
     def _place_held(self, chain: _Chain) -> None:
         """Accept what waited for the head to come this far."""
         while (entry := chain.held.pop(chain.head.seq + 1)) is not None:
-            if self._place(chain, *entry) is not Verdict.ACCEPTED:
+            verified, received_ns = entry
+            try:
+                if self._place(chain, verified, received_ns) is not Verdict.ACCEPTED:
+                    return
+            except EvidenceError as error:
+                topic = topics.topic(*chain.source, "batch")
+                message = Message(topic, verified.raw, received_ns)
+                self._refuse(message, error.reason, str(error))
                 return
 
     def _hold(self, chain: _Chain, verified: VerifiedBatch, received_ns: int) -> Verdict:
@@ -299,7 +298,10 @@ class Intake:
                 fresh = self._fresh_hashes.get((source, seq))
                 return fresh or self._ledger.hash_at(*source, seq)
 
-            chain = _Chain(source, self._ledger.head(*source), _Hold(self._policy), hash_at)
+            head = self._ledger.head(*source)
+            marks = Marks(self._ledger.tree, self._policy, self._last_batch(source, head.seq))
+            held = Hold(self._policy.hold_batches, self._policy.hold_bytes)
+            chain = _Chain(source, head, held, hash_at, marks)
             self._chains[source] = chain
         return chain
 
@@ -309,7 +311,18 @@ class Intake:
         if head.seq <= chain.head.seq:
             return False
         chain.head = head
+        last = self._last_batch(chain.source, head.seq)
+        chain.marks = Marks(self._ledger.tree, self._policy, last)
         return True
+
+    def _last_batch(self, source: Source, seq: int) -> Batch | None:
+        """The newest batch of the ledger; None when there is none or its key is unknown now."""
+        for row in self._ledger.batches(*source, seq, seq):
+            try:
+                return wire_batch.verify(row.raw, *source, self._keys).batch
+            except EvidenceError:
+                return None
+        return None
 
     def _knows_config(self, source: Source, verified: VerifiedBatch) -> bool:
         digest = verified.batch.config_sha256

@@ -18,9 +18,10 @@ from paho.mqtt.client import Client, MQTTMessage, MQTTv311
 from paho.mqtt.enums import CallbackAPIVersion
 
 from edge_agent.clock import NS_PER_S, Clock
-from edge_agent.errors import ConfigError
+from edge_agent.errors import ConfigError, KeyFileError
+from edge_agent.wire.tls import TlsClient
 from edge_agent.wire.topics import ROOT
-from gateway.config import Mqtt, Tls
+from gateway.config import Mqtt
 from gateway.ingest.intake import Message
 from gateway.ingest.journal import Journal
 
@@ -58,6 +59,8 @@ class Link:
         self._connection = 0
         self._ended = asyncio.Event()
         self._loop = asyncio.get_running_loop()
+        tls = settings.tls
+        self._tls = TlsClient(tls.ca, tls.cert, tls.key) if tls else None
         self._client = self._make_client()
 
     async def run(self) -> None:
@@ -91,10 +94,9 @@ class Link:
         """Connect and return when the connection ended or could not be made."""
         self._connection += 1
         self._ended.clear()
-        where = self._settings.host, self._settings.port, self._settings.keepalive_s
         try:
-            await self._loop.run_in_executor(executor, self._client.connect, *where)
-        except (OSError, ValueError) as error:
+            await self._loop.run_in_executor(executor, self._open)
+        except (OSError, ValueError, KeyFileError) as error:
             self._journal.limited(logging.WARNING, "mqtt_unreachable", error=error)
             return
         self._client.loop_start()
@@ -103,8 +105,16 @@ class Link:
                 async with asyncio.timeout(_CHECK_S):
                     await self._ended.wait()
             except TimeoutError:
-                continue
+                if self._tls is not None and self._tls.changed():
+                    self._client.disconnect()
         await self._loop.run_in_executor(executor, self._client.loop_stop)
+
+    def _open(self) -> None:
+        """Connect, with the certificate that its files hold now."""
+        settings = self._settings
+        if self._tls is not None:
+            self._tls.refresh()
+        self._client.connect(settings.host, settings.port, settings.keepalive_s)
 
     def _network_thread_lives(self) -> bool:
         """The library's thread also dies, silently, on packets that it cannot parse."""
@@ -134,8 +144,8 @@ class Link:
                     message = f"cannot read {settings.password_file}: {error.strerror}"
                     raise ConfigError(message, key="mqtt.password_file") from error
             client.username_pw_set(settings.username, password)
-        if settings.tls is not None:
-            _use_tls(client, settings.tls)
+        if self._tls is not None:
+            client.tls_set_context(self._tls.context)
         return client
 
     # Callbacks run in the network thread; they only pass on, and cannot raise.
@@ -177,15 +187,3 @@ class Link:
             self.arrived.put_nowait(delivery)
         else:
             self._journal.limited(logging.ERROR, "flood_dropped")
-
-
-def _use_tls(client: Client, tls: Tls) -> None:
-    try:
-        client.tls_set(
-            ca_certs=str(tls.ca),
-            certfile=str(tls.cert) if tls.cert else None,
-            keyfile=str(tls.key) if tls.key else None,
-        )
-    except (OSError, ValueError) as error:
-        message = f"cannot use these TLS files: {error}"
-        raise ConfigError(message, key="mqtt.tls") from error

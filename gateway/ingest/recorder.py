@@ -52,6 +52,7 @@ class Recorder:
             StoreError: ledger or store failed; call again, nothing is lost or done twice.
             Fork, Gap: the ledger holds another history than this process saw; start again.
         """
+        self._intake.refresh()
         while self._waiting:
             self._intake.offer(self._waiting[0])
             self._waiting.popleft()
@@ -82,6 +83,11 @@ class Recorder:
         for site in self._ledger.sites():
             count = catch_up(self._ledger, self._store, site)
             self._journal.event(logging.INFO, "store_caught_up", site=site, batches=count)
+
+    @property
+    def ledger(self) -> Ledger:
+        """The ledger, for who works in the same thread."""
+        return self._ledger
 
     def close(self) -> None:
         """Close ledger and store."""

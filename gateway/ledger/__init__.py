@@ -2,14 +2,27 @@
 
 Every signed batch stands here with the bytes as received, every configuration message, both
 sides of every fork, and what was refused. Triggers forbid to change or delete batches,
-configurations, enrolments and forks; who removes the triggers is caught by the chain. A commit
+configurations, enrolments, forks and documents; who removes the triggers is caught by the chain. A commit
 returns after the disk has it (WAL with synchronous=FULL). Readers never wait for the writer.
 
 ``append`` runs the chain rules again inside its transaction, so two gateways on one ledger
 cannot write two histories: what the other one wrote already is a replay and is skipped.
 """
 
+from gateway.ledger.documents import Document, Draft
 from gateway.ledger.entries import Evidence, ForkedBatch, LedgerRow, QuarantineCount, Refusal
+from gateway.ledger.tree import Checkpoint, Tree
 from gateway.ledger.writer import Ledger
 
-__all__ = ["Evidence", "ForkedBatch", "Ledger", "LedgerRow", "QuarantineCount", "Refusal"]
+__all__ = [
+    "Checkpoint",
+    "Document",
+    "Draft",
+    "Evidence",
+    "ForkedBatch",
+    "Ledger",
+    "LedgerRow",
+    "QuarantineCount",
+    "Refusal",
+    "Tree",
+]

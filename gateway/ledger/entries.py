@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from edge_agent.wire.batch import VerifiedBatch
 from edge_agent.wire.chain import ChainHead
 from edge_agent.wire.cose import Verified
+from gateway.ledger.documents import Draft
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +56,10 @@ class Evidence:
     configs: list[tuple[str, str, Verified, int]] = field(default_factory=list)
     forks: list[ForkedBatch] = field(default_factory=list)
     refusals: list[Refusal] = field(default_factory=list)
+    documents: list[Draft] = field(default_factory=list)
 
     def __bool__(self) -> bool:
-        return bool(self.batches or self.configs or self.forks or self.refusals)
+        return bool(self.batches or self.configs or self.forks or self.refusals or self.documents)
 
 
 @dataclass(frozen=True, slots=True)

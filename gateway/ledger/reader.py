@@ -6,13 +6,16 @@ from typing import Any
 
 from edge_agent.wire.chain import ChainHead
 from edge_agent.wire.keys import Enrolment, KeyRing, public_key
-from gateway.ledger import lab, schema
+from gateway.ledger import lab, packing, schema
+from gateway.ledger.documents import Documents
 from gateway.ledger.entries import LedgerRow, QuarantineCount
+from gateway.ledger.tree import Tree
 
 _PAGE_ROWS = 256
 _MAX_SPAN_NS = 24 * 3600 * 10**9
 _LAST_NS = 2**63 - 1
 _LAST_SEQ = 2**53
+_RAW = 5
 COLUMNS = "id, site, agent, seq, sha256, raw, received_ns, t0, t1, config, flags"
 
 
@@ -21,6 +24,8 @@ class Reader:
 
     def __init__(self, path: Path) -> None:
         self._db = schema.connect(path)
+        self.tree = Tree(self._db)
+        self.documents = Documents(self._db, self.tree)
 
     def close(self) -> None:
         """Close the file."""
@@ -120,6 +125,31 @@ class Reader:
         query = "SELECT digest FROM configs WHERE site = ? AND agent = ? ORDER BY rowid"
         return [digest for (digest,) in self._all(query, (site, agent))]
 
+    def all_configs(self) -> Iterator[tuple[str, str, bytes, bytes]]:
+        """Site, agent, digest and signed bytes of every configuration, in order of arrival."""
+        with schema.stored():
+            yield from self._db.execute(
+                "SELECT site, agent, digest, raw FROM configs ORDER BY rowid"
+            )
+
+    def all_lab(self) -> Iterator[tuple[str, str, int, bytes]]:
+        """Site, name, version and signed bytes of every lab document, in order of arrival."""
+        with schema.stored():
+            yield from self._db.execute(
+                "SELECT site, name, version, raw FROM lab_documents ORDER BY id"
+            )
+
+    def config_uses(
+        self, site: str, agent: str, first_seq: int, last_seq: int
+    ) -> list[tuple[bytes, int, int, int]]:
+        """Digest, first and last number and first time of the batches under each configuration."""
+        query = (
+            "SELECT config, min(seq), max(seq), min(t0) FROM batches WHERE site = ? AND agent = ?"
+            " AND seq BETWEEN ? AND ? GROUP BY config ORDER BY min(seq)"
+        )
+        rows = self._all(query, (site, agent, first_seq, last_seq))
+        return [(config, first, last, first_ns) for config, first, last, first_ns in rows]
+
     def key_ring(self) -> KeyRing:
         """The public keys ever enrolled; when each was valid was judged at acceptance."""
         rows = self._all("SELECT site, agent, spki FROM enrolments", ())
@@ -168,4 +198,5 @@ class Reader:
 
 def _row(columns: tuple[Any, ...]) -> LedgerRow:
     *most, flags = columns
+    most[_RAW] = packing.unpack(most[_RAW])
     return LedgerRow(*(*most, tuple(flags.split())))

@@ -4,7 +4,7 @@ The report reads the store. The same figures are then computed from the signed b
 ledger; a difference stops the report and names the series and hours.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,7 +15,7 @@ from edge_agent.errors import CarbonError
 from edge_agent.readings import Event, Record
 from edge_agent.wire import cbor
 from edge_agent.wire.keys import KeyRing, PublicKey, Signer, public_key
-from gateway import bundle, lab, month
+from gateway import bundle, lab, log_evidence, month
 from gateway.evidence import (
     BatchRange,
     BatchReader,
@@ -108,6 +108,7 @@ def make(
     files: dict[str, bytes] = {}
     proof = prove(ledger, site, month_name, files)
     plain = render.to_plain(proof.month, proof.configuration, proof.ranges)
+    files |= _log(ledger, site, proof, files)
     _compare(plain, _from_store(store, site, proof), proof)
     files |= {
         "month.cbor": render.month_record(plain),
@@ -124,6 +125,18 @@ def make(
     for name in ("report.json", "report.xlsx"):
         (out / name).write_bytes(files[name])
     return Made(plain, (out / "report.json", out / "report.xlsx", path), manifest)
+
+
+def _log(
+    ledger: LedgerReader, site: str, proof: Proof, files: Mapping[str, bytes]
+) -> dict[str, bytes]:
+    """The log's proof of everything signed, when a checkpoint covers it."""
+    leaves = log_evidence.leaves_of(site, proof.ranges, files)
+    indexes = [ledger.tree.index_of(leaf) for leaf in leaves.values()]
+    made = ledger.tree.checkpoint_from(max(index or 0 for index in indexes) + 1)
+    if made is None:
+        return {}
+    return log_evidence.pack(ledger.tree, made.size, made.note, made.key, leaves)
 
 
 def prove(ledger: LedgerReader, site: str, month_name: str, files: dict[str, bytes]) -> Proof:
@@ -150,6 +163,7 @@ def prove(ledger: LedgerReader, site: str, month_name: str, files: dict[str, byt
     papers = lab_papers(ledger, site).within(start_ns, end_ns)
     given = basis(configuration, papers.entries)
     computed = month.compute(given, month_name, reader, reader.events)
+    computed.reservations += reader.marks.reservations()
     return Proof(computed, configuration, ranges, papers, reader)
 
 

@@ -418,6 +418,28 @@ def test_a_gateway_killed_again_and_again_loses_nothing(gateway, agent):
     assert gateway.reasons() == {}
 
 
+def test_what_did_not_become_durable_stays_with_the_broker(gateway, agent):
+    gateway.start()
+    agent.configure()
+    made = agent.batches(40)
+    agent.send(made[0])
+    agent.acked(1)
+    disk = sqlite3.connect(load(gateway.path).ledger_path, isolation_level=None)
+    disk.execute(
+        "CREATE TRIGGER full BEFORE INSERT ON batches BEGIN SELECT RAISE(ABORT, 'disk full'); END"
+    )
+    for raw in made[1:]:
+        agent.send(raw)
+    until(lambda: gateway.log.read_text().count("disk full") >= 2, "the alarm")
+    assert max(ack.seq for ack in agent.acks) == 1
+    gateway.kill()
+    disk.execute("DROP TRIGGER full")
+    disk.close()
+    gateway.start()
+    agent.acked(40)
+    assert gateway.rows() == made
+
+
 def test_a_broker_that_comes_back_is_found_again(gateway, agent, broker):
     gateway.start()
     agent.configure()

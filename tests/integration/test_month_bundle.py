@@ -25,6 +25,7 @@ from edge_agent.wire.chain import ChainHead
 from edge_agent.wire.cose import MessageType
 from edge_agent.wire.keys import Enrolment, KeyRing, create_signer, public_key
 from gateway import bundle as bundle_
+from gateway import trust_file
 from gateway import verify as verify_
 from gateway.cli import main
 from gateway.explain import explain
@@ -168,9 +169,9 @@ def test_the_trust_file_must_name_the_keys(month, tmp_path):
     agent = public_key((folder / "k/agent.pub.pem").read_bytes())
     trust = tmp_path / "trust.toml"
     trust.write_text(f'trusted = ["{gateway.kid.hex()}", "{agent.kid.hex()}"]')
-    assert verify_.verify(made.files[2], verify_.load_trust(trust)).proven
+    assert verify_.verify(made.files[2], trust_file.load(trust)).proven
     trust.write_text(f'trusted = ["{gateway.kid.hex()}"]')
-    verdict = verify_.verify(made.files[2], verify_.load_trust(trust))
+    verdict = verify_.verify(made.files[2], trust_file.load(trust))
     assert agent.kid.hex() in verdict.difference
 
 

@@ -389,8 +389,8 @@ keys: {ack: keys/gateway.pem}
 mqtt: {host: 127.0.0.1, client_id: gateway}
 agents:
   - {site: st-001, agent: gw-01, public_key: keys/agent.pub.pem}
-persons:
-  - {name: laboratory 化验室, public_key: keys/person.pub.pem}
+people:
+  - {name: laboratory 化验室, public_key: keys/person.pub.pem, roles: [analyst]}
 ledger: {path: ledger.sqlite}
 store: {kind: sqlite, path: store.sqlite}
 """

@@ -4,6 +4,7 @@ import random
 import pytest
 
 from edge_agent.wire import cbor, cose, messages
+from edge_agent.wire.batch import ClockState
 from edge_agent.wire.cose import MessageType
 from edge_agent.wire.keys import Enrolment, KeyRing, public_key
 from edge_agent.wire.messages import Status
@@ -11,6 +12,7 @@ from gateway.ingest import Intake, Message, Policy, Verdict
 from gateway.ledger import Ledger
 
 SOURCE = ("al-001", "gw-01")
+MINUTE = 60_000_000_000
 
 
 def sha256(raw):
@@ -213,10 +215,11 @@ def test_a_key_outside_its_time_is_refused(ledger, chain, signer, clock):
     intake.offer(Message("carbon/v1/al-001/gw-01/config", chain.config(), end_ns))
     in_time, too_late = end_ns + 40 * 86_400 * 10**9, end_ns + 46 * 86_400 * 10**9
     assert intake.offer(Message(topic, made[0], in_time)) is Verdict.ACCEPTED
-    assert intake.offer(Message(topic, made[1], too_late)) is Verdict.REFUSED
+    assert intake.offer(Message(topic, made[1], too_late)) is Verdict.HELD
     assert intake.offer(Message(topic, made[2], in_time)) is Verdict.REFUSED
     reasons = [refusal.reason for refusal in intake.undurable().refusals]
-    assert reasons == ["late_key", "key_time"]
+    assert reasons == ["key_time"]
+    assert intake.ack(("al-001", "gw-01"), too_late).seq == 1
 
 
 @pytest.mark.parametrize(
@@ -279,3 +282,32 @@ def test_two_gateways_on_one_ledger_write_one_history(tmp_path, ring, clock, cha
     second.settle()
     assert [raw for _, _, raw in content(with_second)] == made
     with_second.close()
+
+
+def test_a_clock_set_back_without_telling_is_kept_and_marked(desk, chain):
+    made = chain.batches(2)
+    back = chain.batch(3, sha256(made[1]), mono=(63 * MINUTE, 64 * MINUTE))
+    for raw in (*made, back):
+        assert desk.offer(raw) is Verdict.ACCEPTED
+    desk.settle()
+    rows = list(desk.ledger.batches(*SOURCE))
+    assert [row.flags for row in rows] == [(), (), ("clock_backward",)]
+
+
+def test_clocks_are_compared_across_a_restart_of_the_gateway(make_desk, chain):
+    first = make_desk()
+    first.offer(chain.config(), "config")
+    made = chain.batches(1)
+    first.offer(made[0])
+    first.settle()
+    second = make_desk()
+    second.offer(chain.batch(2, sha256(made[0]), mono=(62 * MINUTE, 63 * MINUTE)))
+    second.settle()
+    assert [row.flags for row in second.ledger.batches(*SOURCE)] == [(), ("clock_backward",)]
+
+
+def test_an_unsynchronised_clock_is_kept_and_marked(desk, chain):
+    desk.offer(chain.batch(1, clock=ClockState("ntp", sync=False)))
+    desk.settle()
+    (row,) = desk.ledger.batches(*SOURCE)
+    assert row.flags == ("clock_unsynced",)

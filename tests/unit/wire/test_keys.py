@@ -1,6 +1,8 @@
 """Keys: unsafe files and worthless points are refused, and nothing secret is shown."""
 
+import copy
 import os
+import pickle
 import stat
 
 import pytest
@@ -12,6 +14,8 @@ from hypothesis import strategies as st
 
 from edge_agent.errors import BadSignature, KeyFileError, KeyNotValid, UnknownKey, WrongAgent
 from edge_agent.wire.keys import (
+    ED25519,
+    ES256,
     Enrolment,
     FileSigner,
     KeyRing,
@@ -20,8 +24,11 @@ from edge_agent.wire.keys import (
     key_id,
     load_signer,
     public_key,
+    read_secret,
 )
 
+P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+ES256_KEY = FileSigner(ec.generate_private_key(ec.SECP256R1()))
 P = 2**255 - 19
 L = 2**252 + 27742317777372353535851937790883648493
 D = -121665 * pow(121666, -1, P) % P
@@ -103,7 +110,7 @@ def test_a_public_key_is_the_same_from_pem_and_der(signer):
 @pytest.mark.parametrize(
     "other",
     [
-        ec.generate_private_key(ec.SECP256R1()),
+        ec.generate_private_key(ec.SECP384R1()),
         rsa.generate_private_key(65_537, 2_048),
     ],
     ids=["EC", "RSA"],
@@ -213,7 +220,7 @@ def contents():
             *pkcs8, serialization.BestAvailableEncryption(b"correct horse")
         ),
         "public": FileSigner(private).public_pem(),
-        "other kind": ec.generate_private_key(ec.SECP256R1()).private_bytes(*pkcs8, plain),
+        "other kind": ec.generate_private_key(ec.SECP384R1()).private_bytes(*pkcs8, plain),
         "cut": private.private_bytes(*pkcs8, plain)[:-40],
         "binary": bytes(range(256)),
     }
@@ -228,6 +235,68 @@ def test_a_file_that_holds_no_plain_ed25519_key_is_refused_without_showing_it(co
         load_signer(path)
     for line in content.splitlines():
         assert len(line) < 20 or line.decode("latin-1") not in str(caught.value)
+
+
+@pytest.mark.parametrize("algorithm", [ED25519, ES256], ids=["Ed25519", "ES256"])
+def test_an_encrypted_key_opens_with_its_passphrase_only(algorithm, tmp_path):  # row 94
+    path = tmp_path / "agent.pem"
+    kid = create_signer(path, algorithm=algorithm, passphrase=b"correct horse").kid
+    assert load_signer(path, b"correct horse").kid == kid
+    for passphrase, why in ((None, "passphrase file is needed"), (b"staple", "does not open")):
+        with pytest.raises(KeyFileError, match=why) as caught:
+            load_signer(path, passphrase)
+        assert "staple" not in str(caught.value)
+
+
+def test_an_empty_key_file_is_named_as_empty(tmp_path):  # row 94
+    path = tmp_path / "agent.pem"
+    path.touch(mode=0o600)
+    with pytest.raises(KeyFileError, match="empty; a PKCS#8 PEM key is right"):
+        load_signer(path)
+
+
+@pytest.mark.parametrize("mode", [0o770, 0o707, 0o720, 0o777])
+def test_a_key_in_a_folder_where_others_write_is_refused(mode, tmp_path):
+    folder = tmp_path / "keys"
+    create_signer(folder / "agent.pem")
+    folder.chmod(mode)
+    with pytest.raises(KeyFileError, match="chmod 0700"):
+        load_signer(folder / "agent.pem")
+
+
+def test_a_secret_in_systemd_s_credentials_folder_may_be_root_s(tmp_path, monkeypatch):
+    path = tmp_path / "pin"
+    path.touch(mode=0o440)
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    owner = path.stat().st_uid
+    monkeypatch.setattr(os, "geteuid", lambda: owner + 7)
+    if owner == 0:
+        assert read_secret(path) == b""
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path / "elsewhere"))
+    with pytest.raises(KeyFileError, match=f"user {owner}"):
+        read_secret(path)
+
+
+@given(st.binary(max_size=40))
+def test_an_es256_signature_has_one_accepted_form(message):
+    signer = ES256_KEY
+    public = public_key(signer.public_spki())
+    signature = signer.sign(message)
+    public.verify(signature, message)
+    r, s = signature[:32], int.from_bytes(signature[32:], "big")
+    assert s <= P256_ORDER // 2
+    for other in (P256_ORDER - s, 0, P256_ORDER, s + 1):
+        with pytest.raises(BadSignature):
+            public.verify(r + other.to_bytes(32, "big"), message)
+    for bad in (b"", signature[:63], signature + b"\x00"):
+        with pytest.raises(BadSignature):
+            public.verify(bad, message)
+
+
+def test_a_key_is_not_copied_or_pickled(signer):
+    for attempt in (pickle.dumps, copy.copy, copy.deepcopy):
+        with pytest.raises(TypeError):
+            attempt(signer)
 
 
 def test_nothing_of_a_private_key_is_in_what_can_be_printed():  # row 100

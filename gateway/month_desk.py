@@ -8,7 +8,7 @@ from typing import Any
 
 from edge_agent import control_plan, documents, factor_sets
 from edge_agent.clock import SystemClock
-from edge_agent.errors import CarbonError, ConfigError
+from edge_agent.errors import CarbonError, ConfigError, TrustError
 from edge_agent.wire import keys
 from gateway import config as config_
 from gateway import explain as explain_
@@ -21,6 +21,7 @@ from gateway.month import Entry
 from gateway.plan_check import Plant
 from gateway.reports import run as reports
 from gateway.reports.basis import Proven
+from gateway.trust.people import load_people
 
 OK, FAILED = 0, 1
 
@@ -137,15 +138,12 @@ def _author(config: GatewayConfig, spki: bytes) -> str:
     Raises:
         ConfigError: nobody's.
     """
-    for place, person in enumerate(config.persons):
-        try:
-            if keys.public_key(person.public_key.read_bytes()).spki == spki:
-                return person.name
-        except OSError as error:
-            message = f"cannot read {person.public_key}: {error.strerror}"
-            raise ConfigError(message, key=f"persons[{place}].public_key") from error
-    message = "the key belongs to none of the persons of the gateway's file"
-    raise ConfigError(message, key="persons", right="persons: [{name: ..., public_key: ...}]")
+    try:
+        kid = keys.key_id(spki)
+        return load_people(config).find(kid, "analyst", SystemClock().utc_ns()).name
+    except TrustError as error:
+        right = "people: [{name: ..., public_key: ..., roles: [analyst]}]"
+        raise ConfigError(str(error), key="people", right=right) from error
 
 
 def list_lab(args: argparse.Namespace) -> int:

@@ -19,8 +19,8 @@ keys: {ack: ack.pem}
 mqtt: {host: localhost, client_id: gateway}
 agents:
   - {site: al-001, agent: gw-01, public_key: gw-01.pub.pem}
-persons:
-  - {name: Li Lab, public_key: li.pub.pem}
+people:
+  - {name: Li Lab, public_key: li.pub.pem, roles: [analyst]}
 """
 
 
@@ -86,7 +86,7 @@ def test_an_attachment_that_is_not_there_is_named(office, capsys):
 
 def test_a_key_that_is_nobody_s_signs_nothing(office, capsys):
     assert add(key="nobody.pem") == 2
-    assert "belongs to none of the persons" in capsys.readouterr().err
+    assert "is no person's of the gateway's file" in capsys.readouterr().err
     assert office.lab_documents("al-001") == []
 
 

@@ -1,0 +1,74 @@
+"""What a month's report must say about keys and configurations, and what keeps it open."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from gateway.ledger.reader import Reader
+from gateway.trust import approvals, enrolment
+from gateway.trust.approvals import Use
+from gateway.trust.changes import SEMANTIC
+from gateway.trust.people import People
+
+Range = tuple[str, int, int]
+"""Agent, first and last number of its batches."""
+
+
+@dataclass(slots=True)
+class Closing:
+    """``objections`` keep the month open; ``changes`` and ``notes`` stand in its report."""
+
+    objections: list[str] = field(default_factory=list)
+    changes: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def judge(
+    ledger: Reader, people: People, site: str, ranges: Sequence[Range], *, required: bool
+) -> Closing:
+    """Judge the batches behind a month.
+
+    Args:
+        ledger: the evidence.
+        people: whose decisions count.
+        site: the plant.
+        ranges: the month's batches.
+        required: whether configurations need a second person's approval.
+
+    Raises:
+        TrustError: a configuration that a batch names is missing or not authentic.
+    """
+    closing = Closing()
+    uses = [
+        Use(agent, *use) for agent, first, last in ranges
+        for use in ledger.config_uses(site, agent, first, last)
+    ]  # fmt: skip
+    if required:
+        holding = {agent: approvals.approved(ledger, people, site, agent) for agent, _, _ in ranges}
+        closing.objections += approvals.objections(uses, holding)
+    else:
+        closing.notes.append("no second person approves configurations (approval: off)")
+    closing.changes += _changes(ledger, site, uses)
+    closing.objections += [
+        f"batches {max(one.first_seq, first)}-{min(one.last_seq, last)} of {agent} are suspect:"
+        f" {one.reason}"
+        for one in enrolment.suspects(ledger, site, people)
+        for agent, first, last in ranges
+        if one.agent == agent and one.first_seq <= last and first <= one.last_seq
+    ]
+    return closing
+
+
+def _changes(ledger: Reader, site: str, uses: Sequence[Use]) -> list[str]:
+    """Changes of meaning between one configuration and the next of the same agent."""
+    told = []
+    for before, after in pairwise(uses):
+        if before.agent == after.agent:
+            told += [
+                f"{after.agent} from batch {after.first_seq}: {change}"
+                for change in approvals.differences(
+                    ledger, site, after.agent, before.config, after.config
+                )
+                if change.kind in SEMANTIC
+            ]
+    return told
