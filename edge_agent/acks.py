@@ -36,7 +36,7 @@ class Identity:
     boot: bytes
     signer: Signer
     gateways: tuple[PublicKey, ...]
-    log: LogTrust
+    log: LogTrust = LogTrust("carbon-log/local")
 
     def topic(self, kind: str) -> str:
         """This agent's topic of a kind."""

@@ -128,7 +128,7 @@ def batch(signer, head=None, config=CONFIG, first_ns=None, **changes):
         "boot": bytes(16),
         "first_ns": first_ns,
         "last_ns": first_ns + MINUTE,
-        "mono": (head.seq * MINUTE, head.seq * MINUTE + MINUTE),
+        "mono": (first_ns - NOW + 90 * DAY, first_ns - NOW + 90 * DAY + MINUTE),
         "clock": ClockState("ntp", sync=True),
         "config_sha256": hashlib.sha256(config).digest(),
         "software": "edge-agent/0.1.0",
