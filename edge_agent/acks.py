@@ -10,7 +10,7 @@ U4  a checkpoint in it must follow from the head of the log seen before, else as
 """
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from edge_agent.errors import BadIdentity, EvidenceError, UnknownKey
 from edge_agent.health import Health
@@ -36,7 +36,7 @@ class Identity:
     boot: bytes
     signer: Signer
     gateways: tuple[PublicKey, ...]
-    log: LogTrust = LogTrust("carbon-log/local")
+    log: LogTrust = field(default_factory=lambda: LogTrust("carbon-log/local"))
 
     def topic(self, kind: str) -> str:
         """This agent's topic of a kind."""
