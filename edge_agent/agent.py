@@ -10,8 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from random import SystemRandom
 
-from edge_agent import __version__, factor_sets
+from edge_agent import __version__
 from edge_agent import config as config_
+from edge_agent.acks import LOG_HEAD, Identity
 from edge_agent.acquisition import Acquisition
 from edge_agent.clock import NS_PER_S, Clock, ClockTable, DeviceClock, SystemClock
 from edge_agent.config import AgentConfig
@@ -26,12 +27,13 @@ from edge_agent.pipeline.series import to_plain
 from edge_agent.readings import Columns, Event, Waveform
 from edge_agent.scribe import SIGNING_KID, Scribe
 from edge_agent.service import ServiceManager, report_alive
-from edge_agent.uplink import Identity, Uplink
+from edge_agent.uplink import Uplink
 from edge_agent.wire import batch as wire_batch
-from edge_agent.wire import cose, keys
+from edge_agent.wire import cose, keys, notes
 from edge_agent.wire.batch import Batch, ClockState
 from edge_agent.wire.chain import ChainHead
 from edge_agent.wire.cose import MessageType
+from edge_agent.wire.log_head import LogHead, LogTrust
 
 log = logging.getLogger(__name__)
 _EVENTS_A_BATCH = 500
@@ -59,6 +61,13 @@ def boot_id() -> bytes:
         return secrets.token_bytes(16)
 
 
+def _log_trust(files: config_.Keys) -> LogTrust:
+    if files.log is None:
+        return LogTrust(files.log_origin)
+    spki = keys.public_key(files.log.read_bytes()).spki
+    return LogTrust(files.log_origin, notes.note_key(files.log_origin, spki))
+
+
 class Agent:
     """One agent: acquisition → pipeline → outbox → uplink."""
 
@@ -67,12 +76,18 @@ class Agent:
         self.health = Health()
         device_time = config.time.source == "device"
         self._clock = clock or (DeviceClock() if device_time else SystemClock())
-        factors = factor_sets.find(config.factor_set)
-        self._outbox = Outbox(config.state_dir / "outbox.sqlite", config.outbox.max_mb * 2**20)
+        factors = config_.factors_of(config)
+        self._outbox = Outbox(
+            config.state_dir / "outbox.sqlite",
+            config.outbox.max_mb * 2**20,
+            config.outbox.retain_mb * 2**20,
+        )
         self._keystore = Keystore(config.keys, config.state_dir)
         signer = AgentSigner(self._keystore.current(self._outbox.get(SIGNING_KID)))
         gateways = tuple(keys.public_key(path.read_bytes()) for path in config.keys.gateway)
-        self._identity = Identity(config.site, config.agent, boot_id(), signer, gateways)
+        self._identity = Identity(
+            config.site, config.agent, boot_id(), signer, gateways, _log_trust(config.keys)
+        )
         document = config_.effective(config, factors, to_plain(config))
         self._config_sha256 = config_.digest(document)
         self._legal_sha256 = legal_digest()
@@ -95,6 +110,7 @@ class Agent:
         self._lost: list[Event] = []
         self._pending: list[Event] = []
         self._announce = False
+        self._log: LogHead | None = None
 
     async def run(self) -> None:
         """Run until cancelled."""
@@ -204,6 +220,7 @@ class Agent:
         """Sign what was produced and commit it with the state it ends with."""
         pieces, events = self._scribe.with_waiting(new_pieces, [*self._pending, *new_events])
         self._pending = []
+        self._log = LogHead.load(self._outbox.get(LOG_HEAD), self.config.keys.log_origin)
         if not pieces and not events and not self._lost:
             self._outbox.save_state(self._pipeline.dump())
             self._unsaved.clear()
@@ -220,6 +237,8 @@ class Agent:
         except OutboxFull as error:
             self._refused(pieces, events, "outbox_full", error)
             return
+        if self._log is not None and self._log.seq is None:
+            self._outbox.put(LOG_HEAD, self._log.carried_by(self._head.seq + 1).dump())
         self._scribe.committed(signed)
         self._head = signed.head
         self._lost.clear()
@@ -250,6 +269,7 @@ class Agent:
             columns=columns,
             events=tuple(events),
             legal_sha256=self._legal_sha256,
+            log=(self._log.size, self._log.root) if self._log else None,
         )
 
     def _clock_state(self) -> ClockState:

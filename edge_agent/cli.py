@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from edge_agent import __version__, factor_sets, keys_desk
+from edge_agent import __version__, keys_desk
 from edge_agent import config as config_
 from edge_agent.agent import Agent
 from edge_agent.errors import CarbonError, ConfigError, KeyFileError
@@ -42,14 +42,15 @@ async def _until_stopped(agent: Agent) -> None:
 def check(args: argparse.Namespace) -> int:
     """Check a configuration without starting anything."""
     config = config_.load(args.config)
-    Pipeline(config, factor_sets.find(config.factor_set))
+    Pipeline(config, config_.factors_of(config))
     Keystore(config.keys, config.state_dir).open()
     for path in config.keys.gateway:
         keys.public_key(path.read_bytes())
     tags = sum(len(device.tags) for device in config.devices)
     print(
         f"{args.config}: ok: {len(config.devices)} devices, {tags} tags, "
-        f"{len(config.potlines)} potlines, {len(of_config(config))} series"
+        f"{len(config.potlines)} potlines, {len(config.kilns)} kilns, "
+        f"{len(config.steel.units) if config.steel else 0} units, {len(of_config(config))} series"
     )
     return 0
 

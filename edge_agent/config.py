@@ -12,10 +12,14 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from edge_agent import documents, factor_sets
+from edge_agent import control_plan, documents, factor_overrides, factor_sets, plants
 from edge_agent.calc.factors import FactorSet
+from edge_agent.control_plan import ControlPlan
 from edge_agent.documents import Document
 from edge_agent.drivers import AnyDeviceConfig
+from edge_agent.errors import ConfigError
+from edge_agent.factor_overrides import Override
+from edge_agent.plants import Carbonate, Kiln, Meter, SteelWorks
 from edge_agent.wire import cbor
 
 NAME = r"^[a-z0-9][a-z0-9_-]{0,31}$"
@@ -36,12 +40,14 @@ class Pkcs11(_Strict):
 
 
 class Keys(_Strict):
-    """The agent's signing key, in a file or a token, and the gateways' public keys it trusts."""
+    """The signing key, in a file or a token; the gateways' and the log's public keys it trusts."""
 
     signing: Path | None = None
     passphrase_file: Path | None = None
     pkcs11: Pkcs11 | None = None
     gateway: tuple[Path, ...] = Field(min_length=1)
+    log: Path | None = None
+    log_origin: str = "carbon-log/local"
 
     @model_validator(mode="after")
     def _one_store(self) -> Self:
@@ -87,6 +93,7 @@ class Outbox(_Strict):
     """Limits of the durable outbox."""
 
     max_mb: int = Field(default=4_096, ge=1)
+    retain_mb: int = Field(default=512, ge=0)
     max_rows: int = Field(default=1_500, ge=10, le=10_000)
 
 
@@ -104,6 +111,12 @@ class Detector(_Strict):
     v_out: float = 1.5
     t_out_s: float = Field(default=60.0, ge=0)
     outage_in_service: bool = True
+    max_bridge_s: float = Field(default=3600.0, ge=0)
+    count_start_up: bool = True
+    hold_suspects: bool = True
+    jump_share: float = Field(default=0.2, gt=0, le=1)
+    jump_pots: int = Field(default=4, ge=2)
+    jump_s: float = Field(default=5.0, gt=0)
 
     @model_validator(mode="after")
     def _levels(self) -> Self:
@@ -148,26 +161,6 @@ class Potline(_Strict):
         return f"pot{number:03d}"
 
 
-class Meter(_Strict):
-    """A totaliser tag and what it counts."""
-
-    id: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")
-    tag: str
-    role: Literal["electricity", "fuel", "metal"]
-    fuel: str | None = None
-    potline: str | None = None
-    instrument: str = ""
-    accuracy_class: str = ""
-    calibrated_until: str = ""
-
-    @model_validator(mode="after")
-    def _needs(self) -> Self:
-        if (self.role == "fuel") != (self.fuel is not None):
-            message = "a meter of role fuel, and no other, names its fuel"
-            raise ValueError(message)
-        return self
-
-
 class AgentConfig(_Strict):
     """The agent's whole configuration."""
 
@@ -181,8 +174,14 @@ class AgentConfig(_Strict):
     time: Time = Time()
     outbox: Outbox = Outbox()
     factor_set: str
+    overrides: tuple[Override, ...] = ()
     devices: tuple[AnyDeviceConfig, ...] = Field(min_length=1)
+    sector: Literal["aluminium", "cement", "steel"] = "aluminium"
+    control_plan: ControlPlan | Path | None = None
     potlines: tuple[Potline, ...] = ()
+    carbonates: tuple[Carbonate, ...] = ()
+    kilns: tuple[Kiln, ...] = ()
+    steel: SteelWorks | None = None
     meters: tuple[Meter, ...] = ()
 
     @field_validator("timezone")
@@ -210,6 +209,7 @@ def load(path: Path) -> AgentConfig:
         raise document.error((), "must be a map of keys")
     expanded = _expand_repeats(document)
     _resolve_paths(expanded.value, path.resolve().parent)
+    _read_plan(expanded.value, path.resolve().parent)
     config = documents.validate(expanded, AgentConfig)
     _check_references(config, document)
     return config
@@ -272,13 +272,21 @@ def _resolve_paths(value: dict[str, Any], folder: Path) -> None:
             part.update({name: absolute(part[name]) for name in names if name in part})
 
 
+def _read_plan(value: dict[str, Any], folder: Path) -> None:
+    """Put the control plan's content in the place of its file's name."""
+    name = value.get("control_plan")
+    if isinstance(name, str):
+        value["control_plan"] = control_plan.to_plain(control_plan.read(folder / name))
+
+
 def _check_references(config: AgentConfig, document: Document) -> None:
     """Every tag that is referred to exists once; devices and lines have different ids."""
     ids = [device.id for device in config.devices] + [line.id for line in config.potlines]
-    ids += [meter.id for meter in config.meters]
+    ids += [meter.id for meter in config.meters] + [kiln.id for kiln in config.kilns]
     for name in ids:
         if ids.count(name) > 1:
             raise document.error((), f"the id {name!r} stands for two things")
+    plants.check_sector(config, document)
     tags = _tag_ids(config, document)
     for place, line in enumerate(config.potlines):
         _check_potline(line, tags, document, ("potlines", place))
@@ -321,12 +329,30 @@ def totaliser_of(config: AgentConfig, tag_id: str) -> Any:
     raise KeyError(tag_id)
 
 
+def factors_of(config: AgentConfig) -> FactorSet:
+    """The factor set of a configuration with the site's own values.
+
+    Raises:
+        ConfigError: there is no such set, or a value of the site does not fit it.
+    """
+    return factor_overrides.apply(factor_sets.find(config.factor_set), config.overrides)
+
+
 def effective(config: AgentConfig, factors: FactorSet, series: list[dict[str, Any]]) -> bytes:
-    """The configuration document: deterministic CBOR without secrets and local paths."""
+    """The configuration document: deterministic CBOR without secrets and local paths.
+
+    Raises:
+        ConfigError: the control plan was named but not read (``load`` reads it).
+    """
+    if isinstance(config.control_plan, Path):
+        message = "the control plan's file has not been read"
+        raise ConfigError(message, key="control_plan", right="take the configuration from load()")
     plain = config.model_dump(
         mode="json",
         exclude={"state_dir": True, "keys": True, "mqtt": True, "outbox": True},
     )
+    plan = plain["control_plan"] or {}
+    plain["control_lines"] = plan.pop("parameters", [])  # apart: the wire's maps nest six deep
     plain["factor_set"] = factor_sets.to_plain(factors)
     plain["series"] = series
     plain["v"] = 1

@@ -10,7 +10,8 @@ CarbonError
 │   ├── WrongSize, WrongTopic, BadEnvelope, BadHeader, WrongType
 │   ├── UnknownKey, WrongAgent, BadSignature, KeyNotValid, RevokedKey, LateKey
 │   ├── BadProfile, BadIdentity
-│   └── Replay, Gap, Fork      chain rules
+│   ├── Replay, Gap, Fork      chain rules
+│   └── LogConflict            the gateway's log contradicts what was seen of it
 ├── KeyFileError         the operator: a key file is unsafe or unreadable
 ├── SignerUnavailable    the key store does not answer now: measure on, sign later
 ├── TrustError           the operator: an enrolment, certificate or approval breaks a rule
@@ -163,6 +164,12 @@ class Fork(EvidenceError):
     """Another batch already stands at this place of the chain."""
 
     reason = "fork"
+
+
+class LogConflict(EvidenceError):
+    """The log's history contradicts a head of it that was verified before."""
+
+    reason = "log_conflict"
 
 
 class KeyFileError(CarbonError):

@@ -15,6 +15,7 @@ class Health:
     acks: int = 0
     acks_refused: int = 0
     connects: int = 0
+    fallbacks: int = 0
     lost_records: int = 0
     alarm: str = ""
     key_warning: str = ""

@@ -1,8 +1,9 @@
 """The durable outbox: batches and the calculation state they end with, in one transaction.
 
-One SQLite file (WAL, synchronous=FULL). Between two batches the journal keeps the readings that
+One SQLite file (WAL, synchronous=FULL). Acked batches stay while there is room for them, oldest
+out first, so that a gateway restored from a backup can be given what it lost. Between two batches the journal keeps the readings that
 arrived, so that after a kill the state plus the journal is where the agent was. Only a signed
-ack removes a batch. Blocking: call it off the event loop.
+ack makes a batch removable. Blocking: call it off the event loop.
 """
 
 import hashlib
@@ -40,15 +41,18 @@ class Stored:
 class Outbox:
     """Batches until they are acked, the calculation state, and the journal."""
 
-    def __init__(self, path: Path, max_bytes: int) -> None:
+    def __init__(self, path: Path, max_bytes: int, retain_bytes: int = 0) -> None:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=FULL")
         self._db.executescript(_SCHEMA)
-        self._max_bytes = max_bytes
-        size = self._db.execute("SELECT coalesce(sum(length(raw)), 0) FROM batches").fetchone()
-        self._bytes: int = size[0]
+        self._max_bytes, self._retain_bytes = max_bytes, retain_bytes
+        self._bytes, self._acked_bytes = self._size(0), self._size(1)
+
+    def _size(self, acked: int) -> int:
+        query = "SELECT coalesce(sum(length(raw)), 0) FROM batches WHERE acked = ?"
+        return int(self._db.execute(query, (acked,)).fetchone()[0])
 
     def close(self) -> None:
         """Close the file."""
@@ -115,9 +119,21 @@ class Outbox:
                     self.put(key, value)
                 self._db.execute("DELETE FROM journal")
         except sqlite3.OperationalError as error:
+            if self._acked_bytes:  # the disk is full: acked batches go first
+                self._make_room(size)
+                self.commit(batches, head, state)
+                return
             message = f"outbox cannot be written: {error}"
             raise OutboxFull(message) from error
         self._bytes += size
+
+    def _make_room(self, size: int) -> None:
+        """Free twice the size from the acked batches; pages freed are used again."""
+        try:
+            with _Transaction(self._db):
+                self._drop_acked(2 * size)
+        except sqlite3.OperationalError:
+            self._acked_bytes = 0  # not even that can be written
 
     def save_state(self, state: bytes) -> None:
         """Store the state alone (no batch came of the readings); clears the journal."""
@@ -163,12 +179,25 @@ class Outbox:
         return None
 
     def ack(self, seq: int, sha256: bytes) -> None:
-        """Everything up to this batch is durable at the gateway: remove it here."""
+        """Everything up to this batch is durable at the gateway; the oldest beyond the room go."""
         with _Transaction(self._db):
-            self._db.execute("DELETE FROM batches WHERE seq <= ?", (seq,))
+            self._db.execute("UPDATE batches SET acked = 1 WHERE seq <= ? AND acked = 0", (seq,))
             self._put("acked", seq.to_bytes(8, "big") + sha256)
-        size = self._db.execute("SELECT coalesce(sum(length(raw)), 0) FROM batches").fetchone()
-        self._bytes = size[0]
+            self._acked_bytes = self._size(1)
+            self._drop_acked(self._acked_bytes - self._retain_bytes)
+        self._bytes = self._size(0)
+
+    def _drop_acked(self, excess: int) -> None:
+        """Remove the oldest acked batches until that many bytes are gone."""
+        while excess > 0:
+            row = self._db.execute(
+                "SELECT seq, length(raw) FROM batches WHERE acked = 1 ORDER BY seq LIMIT 1"
+            ).fetchone()
+            if row is None:
+                return
+            self._db.execute("DELETE FROM batches WHERE seq = ?", (row[0],))
+            excess -= row[1]
+            self._acked_bytes -= row[1]
 
     def get(self, key: str) -> bytes | None:
         """A small durable value of the agent."""

@@ -134,7 +134,9 @@ class AnodeEffect:
     ``above_threshold_s`` is the net time at or above the start level [s]; ``overvoltage_v_s``
     the positive and ``overvoltage_algebraic_v_s`` the signed integral of V - V_target [V.s];
     ``estimated_s`` the part of the duration assumed across communication gaps [s]; ``group``
-    the running number of the group of re-strikes it belongs to.
+    the running number of the group of re-strikes it belongs to; ``flags`` what a reviewer must
+    know: ``start_up``, ``start_uncertain``, ``suspect``, ``uncorroborated``; the two currents
+    are means before and at its onset [kA].
     """
 
     pot: str
@@ -150,6 +152,9 @@ class AnodeEffect:
     group: int
     end_reason: str
     waveform_sha256: bytes | None = None
+    flags: tuple[str, ...] = ()
+    current_before_ka: float | None = None
+    current_onset_ka: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

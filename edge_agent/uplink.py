@@ -1,63 +1,29 @@
 """Delivery by MQTT: publishes what the outbox holds, removes what a signed ack covers.
 
 The broker's PUBACK means nothing here. Paho runs its own network thread and is given a small
-window of batches; the outbox is the only queue. Rules for acks (trust.md 3.9):
-
-    U1  signed by a pinned gateway key, for this site and agent
-    U2  never below the highest ack seen, never above what was made
-    U3  the hash must be this agent's own hash of that batch, else the history there is foreign:
-        nothing is deleted any more, measuring goes on, somebody must look
+window of batches; the outbox is the only queue. What an ack may do is decided in ``acks``.
 """
 
 import asyncio
 import logging
 from collections.abc import Callable
 from concurrent.futures import Executor
-from dataclasses import dataclass
 from typing import Any
 
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 
+from edge_agent.acks import AckDesk, Identity
 from edge_agent.clock import NS_PER_S, Clock
 from edge_agent.config import Mqtt
-from edge_agent.errors import EvidenceError, KeyFileError, SignerUnavailable, UnknownKey
+from edge_agent.errors import KeyFileError, SignerUnavailable
 from edge_agent.health import Health
 from edge_agent.outbox import Outbox
-from edge_agent.wire import topics
-from edge_agent.wire.keys import PublicKey, Signer
-from edge_agent.wire.messages import Ack, Status, sign_status, verify_ack
+from edge_agent.wire.messages import Status, sign_status
 from edge_agent.wire.tls import TlsClient
 
 log = logging.getLogger(__name__)
 _BACKOFF_S = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """Who this agent is, on the wire."""
-
-    site: str
-    agent: str
-    boot: bytes
-    signer: Signer
-    gateways: tuple[PublicKey, ...]
-
-    def topic(self, kind: str) -> str:
-        """This agent's topic of a kind."""
-        return topics.topic(self.site, self.agent, kind)
-
-    def gateway_key(self, kid: bytes) -> PublicKey:
-        """The pinned gateway key with this id.
-
-        Raises:
-            UnknownKey: it is none.
-        """
-        for key in self.gateways:
-            if key.kid == kid:
-                return key
-        message = "the ack's key is no pinned gateway key"
-        raise UnknownKey(message)
 
 
 class Uplink:
@@ -83,6 +49,7 @@ class Uplink:
         self._connected = False
         self._sent = 0
         self._progress_ns = 0
+        self._acks = AckDesk(identity, outbox, health)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._client: mqtt.Client | None = None
         tls = settings.tls
@@ -231,6 +198,8 @@ class Uplink:
 
     async def _send_window(self) -> None:
         acked = await self._in_thread(lambda: self._outbox.acked)
+        if self._acks.gateway_at is not None:
+            acked = min(acked, self._acks.gateway_at)
         now_ns = self._clock.monotonic_ns()
         self._sent = max(self._sent, acked)
         stalled = now_ns - self._progress_ns > self._settings.resend_s * NS_PER_S
@@ -286,33 +255,11 @@ class Uplink:
     async def _receive(self) -> None:
         while True:
             payload = await self._inbox.get()
-            try:
-                ack = verify_ack(payload, self._identity.gateway_key)
-            except EvidenceError as error:
-                self._health.acks_refused += 1
-                log.warning("ack refused reason=%s: %s", error.reason, error)
-                continue
-            await self._obey(ack)
-
-    async def _obey(self, ack: Ack) -> None:
-        identity = self._identity
-        if (ack.site, ack.agent) != (identity.site, identity.agent):  # U1
-            self._health.acks_refused += 1
-            return
-        if ack.want_config:
-            await self._announce()
-        acked = await self._in_thread(lambda: self._outbox.acked)
-        if ack.seq <= acked or ack.seq == 0:  # U2
-            return
-        own = await self._in_thread(self._outbox.hash_at, ack.seq)
-        if own is None or own != ack.sha256:  # U2, U3
-            self._health.acks_refused += 1
-            self._health.alarm = "foreign_history"
-            log.error("foreign_history seq=%d: the gateway acked a batch not ours", ack.seq)
-            return
-        if self._health.alarm == "foreign_history":
-            return
-        await self._in_thread(self._outbox.ack, ack.seq, ack.sha256)
-        self._health.acks += 1
-        self._progress_ns = self._clock.monotonic_ns()
-        self._wake.set()
+            outcome = await self._in_thread(self._acks.obey, payload)
+            if outcome.want_config:
+                await self._announce()
+            if outcome.resend_after is not None:
+                self._sent = outcome.resend_after
+            if outcome.is_progress or outcome.resend_after is not None:
+                self._progress_ns = self._clock.monotonic_ns()
+                self._wake.set()

@@ -3,7 +3,9 @@
     manifest.cose        SHA-256 of every other file, signed by the gateway
     keys.cbor            public keys of the agents and of the gateway
     configs/<sha>.cose   signed configuration messages
+    lab/<sha>.cose       signed lab values, weighings and stocks, every version
     batches/<agent>.bin  per batch: seq (8 bytes), length (8 bytes), the signed bytes verbatim
+    log/checkpoint, log/inclusion.cbor    that all of it stands in the log (``log_evidence``)
     month.cbor           what was reported, as text
     report.json, report.xlsx
 
@@ -27,8 +29,8 @@ from edge_agent.wire.keys import PublicKey, Signer, key_id, public_key
 FORMAT = "carbon-bundle/1"
 MANIFEST = "manifest.cose"
 _NAME = re.compile(
-    r"(manifest\.cose|keys\.cbor|month\.cbor|report\.json|report\.xlsx"
-    r"|configs/[0-9a-f]{64}\.cose|batches/[a-z0-9][a-z0-9_-]{0,31}\.bin)\Z"
+    r"(manifest\.cose|keys\.cbor|month\.cbor|report\.json|report\.xlsx|log/checkpoint|log/inclusion\.cbor"
+    r"|configs/[0-9a-f]{64}\.cose|lab/[0-9a-f]{64}\.cose|batches/[a-z0-9][a-z0-9_-]{0,31}\.bin)\Z"
 )
 _INDEX_BYTES = 16
 _MAX_FILE = 4 * 2**30
@@ -80,10 +82,16 @@ def pack_batches(batches: Iterable[tuple[int, bytes]]) -> bytes:
     return out.getvalue()
 
 
-def pack_keys(agents: Mapping[str, Iterable[bytes]], gateway: bytes) -> bytes:
-    """The content of ``keys.cbor``: SubjectPublicKeyInfo of each agent's keys, and the gateway's."""
+def pack_keys(
+    agents: Mapping[str, Iterable[bytes]], gateway: bytes, persons: Mapping[str, list[bytes]]
+) -> bytes:
+    """The content of ``keys.cbor``: SubjectPublicKeyInfo of agents, gateway, and persons by name."""
     return cbor.encode(
-        {"agents": {name: list(keys) for name, keys in agents.items()}, "gateway": gateway}
+        {
+            "agents": {name: list(keys) for name, keys in agents.items()},
+            "gateway": gateway,
+            "persons": dict(persons),
+        }
     )
 
 
@@ -174,6 +182,17 @@ def agent_keys(bundle: Bundle) -> dict[str, list[PublicKey]]:
     """The agents' keys that the bundle carries."""
     plain = cbor.decode(bundle.files["keys.cbor"])["agents"]
     return {name: [public_key(spki) for spki in keys] for name, keys in plain.items()}
+
+
+def person_keys(bundle: Bundle) -> dict[str, list[PublicKey]]:
+    """The keys of the persons who signed lab values."""
+    plain = cbor.decode(bundle.files["keys.cbor"]).get("persons", {})
+    return {name: [public_key(spki) for spki in keys] for name, keys in plain.items()}
+
+
+def lab_documents(bundle: Bundle) -> list[bytes]:
+    """The signed lab documents, by name."""
+    return [content for name, content in sorted(bundle.files.items()) if name.startswith("lab/")]
 
 
 def fingerprint(key: PublicKey) -> str:

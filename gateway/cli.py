@@ -16,7 +16,16 @@ from edge_agent.clock import Clock, SystemClock
 from edge_agent.errors import CarbonError, ConfigError, KeyFileError, StoreError
 from edge_agent.process import harden
 from edge_agent.wire import keys
-from gateway import audit, desk, office
+from gateway import (
+    audit,
+    checkpoints,
+    desk,
+    factor_desk,
+    ledger_audit,
+    log_desk,
+    month_desk,
+    office,
+)
 from gateway.config import GatewayConfig, key_ring, load
 from gateway.ingest.service import serve
 from gateway.ledger import Ledger
@@ -108,9 +117,18 @@ def rebuild(arguments: Arguments) -> int:
 
 
 def compare(arguments: Arguments) -> int:
-    """Compare the store with the ledger."""
-    outcome = OK
-    with _opened(load(arguments.config)) as (ledger, store):
+    """Compare the store with the ledger, and the ledger with its roots."""
+    config = load(arguments.config)
+    with _opened(config) as (ledger, store):
+        key = checkpoints.of_config(ledger, config).key
+        checked = ledger_audit.check(ledger, key)
+        print(
+            f"ledger: {checked.batches} batches, {checked.leaves} leaves, "
+            f"{checked.checkpoints} checkpoints, {len(checked.findings)} findings"
+        )
+        for finding in checked.findings:
+            print(f"  {finding}")
+        outcome = FAILED if checked.findings else OK
         for site in _sites(arguments, ledger):
             differences = audit.compare(ledger, store, site)
             print(f"{site}: {len(differences)} differing hours")
@@ -236,6 +254,16 @@ VERBS: tuple[Verb, ...] = (
     Verb("audit", "compare store and ledger", compare, (_config_argument, _site_option)),
     Verb("rebuild", "make the store again", rebuild, (_config_argument, _site_option)),
     Verb("release", "let a frozen agent go on", release, (_config_argument, _release_arguments)),
+    Verb("checkpoint", "state the log now", log_desk.checkpoint, (_config_argument,)),
+    Verb("log", "show the log", log_desk.show, (_config_argument, log_desk.add_last)),
+    Verb(
+        "log-export",
+        "write the log as static files",
+        log_desk.export,
+        (_config_argument, log_desk.add_out),
+    ),
+    Verb("trust", "print a trust file of this gateway", log_desk.trust, (_config_argument,)),
+    Verb("witness", "run a witness of logs", log_desk.witness, (log_desk.add_config,)),
     Verb("report", "write a month's report and bundle", desk.report, (desk.add_report_arguments,)),
     Verb("verify", "check a bundle offline", desk.verify, (desk.add_verify_arguments,)),
     Verb("calc", "evaluate case files", desk.calc, (desk.add_calc_arguments,)),
@@ -252,6 +280,8 @@ def _parser() -> argparse.ArgumentParser:
             add(word)
         word.set_defaults(run=verb.run)
     _add_keys(words)
+    factor_desk.add_verbs(words)
+    month_desk.add_verbs(words)
     office.add(words)
     return parser
 

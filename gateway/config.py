@@ -8,7 +8,7 @@ import difflib
 from collections.abc import Hashable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import yaml
 from pydantic import (
@@ -46,6 +46,7 @@ def _instant(value: object) -> object:
     raise PydanticCustomError(kind, text)
 
 
+_File = TypeVar("_File", bound=BaseModel)
 FilePath = Annotated[Path, BeforeValidator(_absolute)]
 Instant = Annotated[datetime, BeforeValidator(_instant)]
 
@@ -72,9 +73,10 @@ class Section(BaseModel):
 
 
 class KeyFiles(Section):
-    """The gateway's private keys."""
+    """The gateway's private keys; the log's is made in ``state_dir`` when none is named."""
 
     ack: FilePath
+    log: FilePath | None = None
 
 
 class Tls(Section):
@@ -122,11 +124,14 @@ class Agent(Section):
 
 
 class Person(Section):
-    """Somebody who signs decisions; ``revoked`` is when the key stopped being good."""
+    """Somebody who signs: operators and approvers decisions, analysts lab values.
+
+    ``revoked`` is when the key stopped being good.
+    """
 
     name: str = Field(min_length=1, max_length=64)
     public_key: FilePath
-    roles: list[Literal["operator", "approver"]] = Field(min_length=1)
+    roles: list[Literal["operator", "approver", "analyst"]] = Field(min_length=1)
     revoked: Instant | None = None
 
 
@@ -143,6 +148,23 @@ class LedgerSettings(Section):
     path: FilePath | None = None
     group_ms: int = Field(default=20, ge=0, le=1_000)
     group_batches: int = Field(default=64, ge=1, le=4_096)
+
+
+class WitnessSettings(Section):
+    """A witness of the log: its name, its public key, and where it listens."""
+
+    name: str = Field(min_length=1, max_length=200)
+    public_key: FilePath
+    url: str = Field(pattern=r"^https?://")
+
+
+class LogSettings(Section):
+    """The log over everything signed: its name, how often it is stated, who witnesses it."""
+
+    installation: Name = "local"
+    checkpoint_s: int = Field(default=3_600, ge=1, le=86_400)
+    witnesses: list[WitnessSettings] = Field(default_factory=list)
+    witness_timeout_s: float = Field(default=10, gt=0, le=120)
 
 
 class SqliteSettings(Section):
@@ -200,6 +222,7 @@ class GatewayConfig(Section):
     authorities: list[Authority] = []
     approval: Literal["off", "required"] = "off"
     ledger: LedgerSettings = LedgerSettings()
+    log: LogSettings = LogSettings()
     store: StoreSettings = SqliteSettings(kind="sqlite")
     hold: Hold = Hold()
     quarantine: Quarantine = Quarantine()
@@ -207,6 +230,11 @@ class GatewayConfig(Section):
     future_after_s: int | None = Field(default=300, ge=1)
     clock_drift_ppm: int | None = Field(default=500, ge=1)
     key_grace_days: int = Field(default=45, ge=0)
+
+    @property
+    def log_key_path(self) -> Path:
+        """The log's private key."""
+        return self.keys.log or self.state_dir / "log.pem"
 
     @property
     def ledger_path(self) -> Path:
@@ -222,14 +250,19 @@ class GatewayConfig(Section):
 
 
 def load(path: Path) -> GatewayConfig:
-    """Read and check a configuration file.
+    """Read and check the gateway's configuration file.
 
     Raises:
         ConfigError: unreadable, not YAML, or a value is wrong; names the first such place.
     """
+    return load_as(path, GatewayConfig)
+
+
+def load_as(path: Path, model: type[_File]) -> _File:
+    """Read and check a file of another kind in the same manner."""
     document, node = _parse(path)
     try:
-        return GatewayConfig.model_validate(document, context={"folder": path.absolute().parent})
+        return model.model_validate(document, context={"folder": path.absolute().parent})
     except ValidationError as error:
         found = [_explain(path, node, details) for details in error.errors()]
         raise min(found, key=lambda item: item.line) from None

@@ -6,9 +6,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from edge_agent.clock import SystemClock
 from edge_agent.errors import ConfigError
 from edge_agent.wire import keys
-from gateway import cases
+from gateway import cases, checkpoints, trust_file, vector_cases
 from gateway import config as config_
 from gateway import verify as verify_
 from gateway.ledger import Ledger
@@ -17,7 +18,7 @@ from gateway.store.sqlite import SqliteStore
 from gateway.trust.closing import Closing, judge
 from gateway.trust.people import load_people
 
-FAILED = 1
+FAILED, RESERVED = 1, 3
 
 
 def report(args: argparse.Namespace) -> int:
@@ -30,6 +31,7 @@ def report(args: argparse.Namespace) -> int:
     ledger = Ledger(config.ledger_path)
     store = SqliteStore(config.store_path)
     try:
+        checkpoints.of_config(ledger, config).now(SystemClock().utc_ns())
         made = reports.make(ledger, store, args.site, args.month, signer, args.out)
         closing = judge(
             ledger,
@@ -64,18 +66,22 @@ def _tell(closing: Closing) -> int:
 
 def verify(args: argparse.Namespace) -> int:
     """Recompute a bundle's figures offline; say match or name the first difference."""
-    trust = verify_.load_trust(args.trust) if args.trust else None
+    trust = trust_file.load(args.trust) if args.trust else None
     verdict = verify_.verify(args.bundle, trust)
     print("match" if verdict.proven else f"DIFFERENCE: {verdict.difference}")
     for line in verdict.lines:
         print(line)
+    if verdict.proven and trust is not None and verdict.reserved:
+        return RESERVED
     return 0 if verdict.proven else FAILED
 
 
 def calc(args: argparse.Namespace) -> int:
     """Evaluate case files with the functions that reports use; prints JSON."""
     if args.cases:
-        result: Any = cases.evaluate(_json(args.cases))
+        file = _json(args.cases)
+        stepwise = isinstance(file, dict) and isinstance(file.get("vectors"), list)
+        result: Any = vector_cases.evaluate(file) if stepwise else cases.evaluate(file)
     else:
         result = cases.evaluate_effects(_json(args.effects))
     json.dump(result, sys.stdout, ensure_ascii=False, indent=1)
@@ -104,12 +110,15 @@ def add_verify_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``verify``."""
     parser.add_argument("bundle", type=Path, help="the evidence bundle of a month")
     parser.add_argument(
-        "--trust", type=Path, help='TOML file with trusted = ["key id", ...] got elsewhere'
+        "--trust",
+        type=Path,
+        help="TOML file with trusted keys, log and witnesses, got elsewhere; with it the exit code"
+        " is 3 where something stays unproven",
     )
 
 
 def add_calc_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``calc``."""
     group = parser.add_mutually_exclusive_group(required=True)
-    group.add_argument("--cases", type=Path, help="file shaped like emissions.json")
+    group.add_argument("--cases", type=Path, help="file shaped like emissions.json or china.json")
     group.add_argument("--effects", type=Path, help="file shaped like anode_effects.json")

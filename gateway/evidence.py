@@ -5,24 +5,47 @@ from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from edge_agent import factor_sets
 from edge_agent.calc.factors import FactorSet
+from edge_agent.calc.windows import HOUR_NS, to_local
 from edge_agent.errors import CarbonError
 from edge_agent.readings import Event
 from edge_agent.wire import batch as wire_batch
-from edge_agent.wire import cbor, cose, merkle
-from edge_agent.wire.batch import VerifiedBatch
+from edge_agent.wire import cbor, clock_rules, cose, merkle
+from edge_agent.wire.batch import Batch, VerifiedBatch
 from edge_agent.wire.chain import ChainHead, extend
 from edge_agent.wire.cose import MessageType
 from edge_agent.wire.keys import KeyRing, PublicKey
 from gateway.month import Points
 
 _BAD = 2
+_DRIFT_PPM = 500
+_MOST_SPANS = 24
+_UTC = ZoneInfo("UTC")
 
 
 class EvidenceGap(CarbonError):
     """Evidence that the month needs is missing or contradicts itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A batch that carries rows of a series."""
+
+    agent: str
+    seq: int
+    sha256: bytes
+
+
+@dataclass(slots=True)
+class Carried:
+    """First and last batch, in the order of reading, that carry a series, and how many do."""
+
+    first: Place
+    last: Place
+    count: int = 1
 
 
 @dataclass(slots=True)
@@ -30,6 +53,53 @@ class _Column:
     times: list[int] = field(default_factory=list)
     values: list[int | float] = field(default_factory=list)
     ordered: bool = True
+    carried: Carried | None = None
+
+
+@dataclass(slots=True)
+class BatchMarks:
+    """What batches say of themselves beside their rows: clock state and software."""
+
+    unsynced: set[int] = field(default_factory=set)
+    inconsistent: set[int] = field(default_factory=set)
+    software: set[bytes | None] = field(default_factory=set)
+
+    def add(self, batch: Batch) -> None:
+        """Note a batch; an hour is named by its start in ns."""
+        self.software.add(batch.legal_sha256)
+        flags = clock_rules.own_flags(batch, None if batch.clock.src == "none" else _DRIFT_PPM)
+        hour_ns = batch.last_ns // HOUR_NS * HOUR_NS
+        if clock_rules.UNSYNCED in flags:
+            self.unsynced.add(hour_ns)
+        if clock_rules.INCONSISTENT in flags:
+            self.inconsistent.add(hour_ns)
+
+    def reservations(self) -> list[str]:
+        """What a reader of the report must know of the clocks, hours in UTC."""
+        return [
+            f"{len(hours)} hours with batches {text}: {_spans(hours)}"
+            for hours, text in (
+                (self.unsynced, "from an unsynchronised clock 时钟未同步"),
+                (self.inconsistent, "whose two clocks disagree 时钟不一致"),
+            )
+            if hours
+        ]
+
+
+def _spans(hours: Iterable[int]) -> str:
+    """Hours as spans, ``2026-10-01T00 - 2026-10-02T05``."""
+    spans: list[list[int]] = []
+    for hour in sorted(hours):
+        if spans and hour - spans[-1][1] == HOUR_NS:
+            spans[-1][1] = hour
+        else:
+            spans.append([hour, hour])
+    shown = [
+        " - ".join(dict.fromkeys(f"{to_local(ns, _UTC):%Y-%m-%dT%H}" for ns in span))
+        for span in spans[:_MOST_SPANS]
+    ]
+    more = len(spans) - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more else "")
 
 
 class BatchReader:
@@ -38,12 +108,19 @@ class BatchReader:
     def __init__(self) -> None:
         self._columns: dict[str, _Column] = {}
         self.events: list[Event] = []
+        self.marks = BatchMarks()
         self.flags: dict[str, int] = {}
 
     def add(self, verified: VerifiedBatch) -> None:
         """Take up a batch's rows and events."""
         columns = verified.batch.columns
         slots = [self._columns.setdefault(name, _Column()) for name in columns.series]
+        place = Place(verified.batch.agent, verified.batch.seq, verified.sha256)
+        for column in slots:
+            if column.carried is None:
+                column.carried = Carried(place, place)
+            else:
+                column.carried.last, column.carried.count = place, column.carried.count + 1
         for index, time_ns, value, quality in zip(
             columns.index, columns.time_ns, columns.value, columns.quality, strict=True
         ):
@@ -55,8 +132,14 @@ class BatchReader:
             column.times.append(time_ns)
             column.values.append(value)
         self.events.extend(verified.batch.events)
+        self.marks.add(verified.batch)
         for flag in verified.flags:
             self.flags[flag] = self.flags.get(flag, 0) + 1
+
+    def carried(self, series: str) -> Carried | None:
+        """The batches that carry a series."""
+        column = self._columns.get(series)
+        return column.carried if column else None
 
     def points(self, series: str, start_ns: int, end_ns: int) -> Points:
         """Rows of a series in [start, end), by time.
@@ -89,7 +172,8 @@ def _sort(series: str, column: _Column) -> None:
 class BatchRange:
     """An agent's batches behind a month: first and last number, Merkle root, configuration.
 
-    ``config_sha256`` is the one of the last batch; ``configs`` all that the batches name.
+    ``config_sha256`` is the one of the last batch; ``configs`` all that the batches name;
+    ``hashes`` those of the batches, in order.
     """
 
     agent: str
@@ -98,6 +182,7 @@ class BatchRange:
     root: bytes
     config_sha256: bytes
     configs: tuple[bytes, ...]
+    hashes: tuple[bytes, ...] = field(repr=False)
 
     @property
     def count(self) -> int:
@@ -126,6 +211,7 @@ def batch_range(
         merkle.root(leaves),
         configs[-1],
         tuple(dict.fromkeys(configs)),
+        tuple(sha256 for _, sha256 in hashes),
     )
 
 
@@ -199,15 +285,20 @@ def merge(configurations: Sequence[Configuration]) -> Configuration:
     """One view of a site whose lines and meters are spread over several agents.
 
     Raises:
-        EvidenceGap: the agents disagree on time zone or factor set.
+        EvidenceGap: the agents disagree on time zone, sector, factor set, control plan or works.
     """
     first = configurations[0]
     for other in configurations[1:]:
-        for key in ("site", "timezone", "factor_set"):
-            if other.plain[key] != first.plain[key]:
+        for key in ("site", "timezone", "factor_set", "sector", "control_plan", "control_lines"):
+            if other.plain.get(key) != first.plain.get(key):
                 message = f"the configurations of the site's agents disagree on {key}"
                 raise EvidenceGap(message)
     plain = dict(first.plain)
-    for key in ("potlines", "meters", "series"):
-        plain[key] = [item for part in configurations for item in part.plain[key]]
+    for key in ("potlines", "carbonates", "kilns", "meters", "series"):
+        plain[key] = [item for part in configurations for item in part.plain.get(key, ())]
+    works = [part.plain["steel"] for part in configurations if part.plain.get("steel")]
+    if any(other != works[0] for other in works):
+        message = "the configurations of the site's agents disagree on steel"
+        raise EvidenceGap(message)
+    plain["steel"] = works[0] if works else None
     return Configuration(first.sha256, plain, first.factors)

@@ -1,13 +1,12 @@
 """The verifier's check of a bundle: offline, no database, no broker, no clock.
 
 Steps, each told with its count: (1) manifest, (2) keys, (3) signatures and profile, (4) chain,
-(5) Merkle root, (6) configuration of every batch, (7) recomputation from the signed rows,
+(5) Merkle root and log, (6) configuration of every batch, (7) recomputation from the signed rows,
 (8) comparison with the month record, the JSON report and the sheet, (9) what is not proven.
 """
 
 import io
 import json
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,10 +18,14 @@ from edge_agent.errors import CarbonError, EvidenceError
 from edge_agent.wire import cbor
 from edge_agent.wire.keys import Enrolment, KeyRing, PublicKey
 from gateway import bundle as bundle_
+from gateway import lab, log_evidence
 from gateway import month as month_
 from gateway.bundle import Bundle, BundleError
 from gateway.evidence import BatchRange, BatchReader, Configuration, merge, open_config, replay
+from gateway.log_evidence import Checked
 from gateway.reports import render
+from gateway.reports.basis import Proven, basis
+from gateway.trust_file import Trust
 
 
 @dataclass(slots=True)
@@ -31,63 +34,63 @@ class Verdict:
 
     lines: list[str] = field(default_factory=list)
     difference: str = ""
+    content: Proven | None = None
 
     @property
     def proven(self) -> bool:
         """True when nothing contradicts."""
         return not self.difference
 
-
-def load_trust(path: Path) -> dict[bytes, None]:
-    """Key ids a verifier trusts, from a TOML file ``trusted = ["<hex>", ...]``.
-
-    Raises:
-        BundleError: unreadable or no such list.
-    """
-    try:
-        listed = tomllib.loads(path.read_text(encoding="utf-8"))["trusted"]
-        return {bytes.fromhex(item): None for item in listed}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        message = f'{path}: needs a list trusted = ["key id in hex", ...]: {error}'
-        raise BundleError(message) from error
+    @property
+    def reserved(self) -> bool:
+        """True when there is something the evidence does not prove."""
+        return any(line.startswith("9 ") for line in self.lines)
 
 
-def verify(path: Path, trust: Mapping[bytes, None] | None = None) -> Verdict:
+def verify(path: Path, trust: Trust | None = None) -> Verdict:
     """Check a bundle; the verdict names the first difference."""
     verdict = Verdict()
     try:
-        _steps(path, trust, verdict.lines.append)
+        verdict.content = _steps(path, trust, verdict.lines.append)
     except (CarbonError, ArithmeticError, KeyError, TypeError, ValueError) as error:
         reason = f" [{error.reason}]" if isinstance(error, EvidenceError) else ""
         verdict.difference = f"{error}{reason}" if isinstance(error, CarbonError) else repr(error)
     return verdict
 
 
-def _steps(path: Path, trust: Mapping[bytes, None] | None, tell: Callable[[str], None]) -> None:
+def _steps(path: Path, trust: Trust | None, tell: Callable[[str], None]) -> Proven:
     bundle = bundle_.read(path)
     gateway = bundle_.check_manifest(bundle, {})
     tell(f"1 manifest      {len(bundle.files) - 1} files as signed by the gateway")
     keys = bundle_.agent_keys(bundle)
-    _check_trust(gateway, keys, trust, tell)
+    persons = bundle_.person_keys(bundle)
+    _check_trust(gateway, {**keys, **{f"person {n}": k for n, k in persons.items()}}, trust, tell)
     record = cbor.decode(bundle.files["month.cbor"])
     reader = BatchReader()
     ranges = _replay(bundle, record["site"], keys, reader, tell)
     configuration = _configuration(bundle, keys, ranges, tell)
-    month = month_.compute(
-        configuration.plain, configuration.factors, record["month"], reader, reader.events
+    log = _log(bundle, record["site"], ranges, trust, tell)
+    _software(reader, trust, tell)
+    papers = lab.check(record["site"], bundle_.lab_documents(bundle), persons)
+    tell(
+        f"6 lab           {len(papers.documents)} documents, {len(papers.entries)} entries in force"
     )
+    given = basis(configuration, papers.entries)
+    month = month_.compute(given, record["month"], reader, reader.events)
+    month.reservations += reader.marks.reservations()
     tell(f"7 recomputed    {len(month.values)} values, {len(month.effects)} anode effects")
     plain = render.to_plain(month, configuration, ranges)
     _compare(plain, bundle, record)
     tell("8 compared      month record, report.json and report.xlsx agree with the signed rows")
-    for text in month.reservations:
+    for text in [*month.reservations, *_log_reservations(log, trust)]:
         tell(f"9 reservation   {text}")
+    return Proven(month, configuration, ranges, reader)
 
 
 def _check_trust(
     gateway: PublicKey,
     keys: Mapping[str, list[PublicKey]],
-    trust: Mapping[bytes, None] | None,
+    trust: Trust | None,
     tell: Callable[[str], None],
 ) -> None:
     every = [gateway, *(key for some in keys.values() for key in some)]
@@ -98,7 +101,7 @@ def _check_trust(
         )
         return
     for key in every:
-        if key.kid not in trust:
+        if key.kid not in trust.keys:
             message = f"keys.cbor: key {key.kid.hex()} is not in the trust file"
             raise BundleError(message)
     tell(f"2 keys          {len(every)} keys, all in the trust file")
@@ -121,6 +124,57 @@ def _replay(
     tell(f"4 chain         {', '.join(f'{r.agent} {r.first_seq}-{r.last_seq}' for r in ranges)}")
     tell(f"5 Merkle root   {', '.join(r.root.hex() for r in ranges)}")
     return ranges
+
+
+def _log(
+    bundle: Bundle,
+    site: str,
+    ranges: list[BatchRange],
+    trust: Trust | None,
+    tell: Callable[[str], None],
+) -> Checked | None:
+    """That everything signed stands in the log, under a checkpoint that enough witnesses saw."""
+    leaves = log_evidence.leaves_of(site, ranges, bundle.files)
+    known = trust or Trust(frozenset())
+    checked = log_evidence.check(bundle, leaves, known.log, known.witnesses)
+    if checked is None:
+        if known.log is not None or known.quorum:
+            message = f"{log_evidence.CHECKPOINT} is missing"
+            raise BundleError(message)
+        tell("5 log           no checkpoint inside")
+        return None
+    if len(checked.witnesses) < known.quorum:
+        message = (
+            f"{log_evidence.CHECKPOINT}: cosigned by {len(checked.witnesses)} of the known "
+            f"witnesses, {known.quorum} are needed"
+        )
+        raise BundleError(message)
+    seen = f"witnessed by {', '.join(checked.witnesses)}" if checked.witnesses else "not witnessed"
+    tell(
+        f"5 log           {checked.leaves} documents in {checked.head.origin}, "
+        f"{checked.head.size} leaves, {seen}"
+    )
+    return checked
+
+
+def _log_reservations(log: Checked | None, trust: Trust | None) -> list[str]:
+    if log is None:
+        return ["the log does not cover this month yet 日志检查点未覆盖"]
+    found = [] if log.witnesses else ["the log is not witnessed 无见证"]
+    if trust is not None and trust.log is None:
+        found.append("the log's key comes from the bundle itself 日志密钥未经外部确认")
+    return found
+
+
+def _software(reader: BatchReader, trust: Trust | None, tell: Callable[[str], None]) -> None:
+    digests = sorted(item.hex() if item else "none" for item in reader.marks.software)
+    tell(f"6 software      {len(digests)} digests of the legally relevant files")
+    if trust is None or not trust.software:
+        return
+    for digest in digests:
+        if digest == "none" or bytes.fromhex(digest) not in trust.software:
+            message = f"batches were made by software {digest}, which is not approved"
+            raise BundleError(message)
 
 
 def _configuration(

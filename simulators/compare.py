@@ -60,9 +60,11 @@ class Truth:
 
 
 def factors(path: Path) -> dict[str, float]:
-    """The numbers of a factor file by id."""
-    listed = yaml.safe_load(path.read_text(encoding="utf-8"))["factors"]
-    return {item["id"]: float(item["value"]) for item in listed}
+    """The numbers of a factor file by id, under the choices its options take."""
+    file = yaml.safe_load(path.read_text(encoding="utf-8"))
+    taken = {f"{name}={option['value']}" for name, option in file.get("options", {}).items()}
+    listed = [item for item in file["factors"] if item.get("when", "") in {"", *taken}]
+    return {item["id"]: float(item["value"]) for item in reversed(listed)}
 
 
 def compare(truth: Truth, report: Report, numbers: dict[str, float]) -> list[Check]:

@@ -153,6 +153,7 @@ class Stage:
         settings = yaml.safe_load(text)
         settings["mqtt"]["port"] = self.broker_port
         settings["state_dir"] = "agent"
+        settings["control_plan"] = str(ROOT / "configs/plants" / settings["control_plan"])
         blocks = self.plan.mode == "blocks"
         lateness_s = 2 * self.plan.block_s if blocks else max(5.0, self.plan.speed)
         settings["time"] = {"source": "device", "lateness_s": lateness_s}

@@ -9,6 +9,7 @@ from pathlib import Path
 import cbor2
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from hypothesis import settings
 
 from edge_agent import factor_sets
 from edge_agent.config import AgentConfig
@@ -18,6 +19,9 @@ from edge_agent.wire.batch import Batch, ClockState
 from edge_agent.wire.keys import Enrolment, FileSigner, KeyRing, public_key
 from edge_agent.wire.keys.hsm import Slot
 
+# How long an example takes on a busy machine says nothing of the code.
+settings.register_profile("suite", deadline=None)
+settings.load_profile("suite")
 DATA = Path(__file__).parent / "data"
 SITE, AGENT = "al-001", "gw-01"
 

@@ -5,18 +5,24 @@ from enum import StrEnum
 from statistics import median
 from typing import Any
 
-from edge_agent.calc.windows import HOUR_NS, MINUTE_NS, window_start
+from edge_agent.calc.effect_windows import Segment, Windows, plain
 from edge_agent.readings import AnodeEffect
 
 NS_PER_S = 10**9
-_TARGET_MINUTES = 15
-Segment = tuple[int, int, float]
-"""Start [ns], end [ns] and constant voltage [V] of a stretch."""
+UV_PER_V = 1_000_000
+TARGET_MINUTES = 15
+"""How many normal minutes the running target voltage looks back."""
 
 
 @dataclass(frozen=True, slots=True)
 class DetectorSettings:
-    """Levels [V] and times [s] of the detector; defaults of anode-effect-pfc.md section 5.1."""
+    """Levels [V] and times [s] of the detector.
+
+    ``max_bridge_s``: a longer silence ends an effect even if the pot is on effect afterwards;
+    ``count_start_up``: whether effects of a pot being started enter the sums; an effect is
+    suspect, and put aside if ``hold_suspects``, when more than ``jump_share`` of the line's pots,
+    at least ``jump_pots``, start one within ``jump_s``: a line event or a scaling fault.
+    """
 
     v_on: float = 8.0
     v_off: float = 7.0
@@ -29,6 +35,12 @@ class DetectorSettings:
     v_out: float = 1.5
     t_out_s: float = 60.0
     outage_in_service: bool = True
+    max_bridge_s: float = 3600.0
+    count_start_up: bool = True
+    hold_suspects: bool = True
+    jump_share: float = 0.2
+    jump_pots: int = 4
+    jump_s: float = 5.0
 
     @property
     def t_on_ns(self) -> int:
@@ -61,9 +73,20 @@ class DetectorSettings:
         return round(self.t_out_s * NS_PER_S)
 
     @property
+    def max_bridge_ns(self) -> int:
+        """``max_bridge_s`` in ns."""
+        return round(self.max_bridge_s * NS_PER_S)
+
+    @property
+    def jump_ns(self) -> int:
+        """``jump_s`` in ns."""
+        return round(self.jump_s * NS_PER_S)
+
+    @property
     def settle_ns(self) -> int:
         """How long after a moment the sums before it can still change, gaps apart [ns]."""
-        return max(self.t_out_ns, self.t_off_ns, self.t_on_ns) + 2 * self.max_hold_ns
+        longest = max(self.t_out_ns, self.t_off_ns, self.t_on_ns)
+        return longest + 2 * self.max_hold_ns + self.jump_ns
 
 
 class Phase(StrEnum):
@@ -79,12 +102,18 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """An effect was confirmed; it began at ``start_ns``."""
+    """An effect was confirmed at ``confirmed_ns``; it began at ``start_ns``.
+
+    ``peak_v`` is the highest voltage until then, ``target_v`` the pot's target [V].
+    """
 
     pot: str
     start_ns: int
     group: int
     restrike: bool
+    confirmed_ns: int
+    peak_v: float
+    target_v: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +142,7 @@ class Effect:
     volt_seconds: float = 0.0
     overvoltage_v_s: float = 0.0
     overvoltage_algebraic_v_s: float = 0.0
+    uncertain: bool = False
 
     def add(self, length_ns: int, volt: float, *, above: bool) -> None:
         """One stretch of constant voltage."""
@@ -126,92 +156,13 @@ class Effect:
 
 
 @dataclass(slots=True)
-class HourSums:
-    """Sums of one pot over one hour: times [ns], effects, overvoltage [V.s]."""
-
-    observed_ns: int = 0
-    out_ns: int = 0
-    effect_ns: int = 0
-    effects: int = 0
-    overvoltage_v_s: float = 0.0
-    overvoltage_algebraic_v_s: float = 0.0
-
-
-@dataclass(slots=True)
-class Windows:
-    """Hourly sums by start of the hour, and effect time by minute, while they are open.
-
-    Time that can only be credited after its hour was taken (a gap inside an effect that lasts
-    longer than the settling time) goes to the earliest hour still open.
-    """
-
-    offset_ns: int = 0
-    floor_ns: int = 0
-    hours: dict[int, HourSums] = field(default_factory=dict)
-    minutes: dict[int, int] = field(default_factory=dict)
-
-    def add_observed(self, start_ns: int, end_ns: int) -> None:
-        """Time in circuit with a usable voltage."""
-        for part_start, part_end, sums in self._parts(start_ns, end_ns):
-            sums.observed_ns += part_end - part_start
-
-    def add_out(self, start_ns: int, end_ns: int) -> None:
-        """Time out of circuit."""
-        for part_start, part_end, sums in self._parts(start_ns, end_ns):
-            sums.out_ns += part_end - part_start
-
-    def add_count(self, start_ns: int) -> None:
-        """A group of effects began."""
-        self._hour(start_ns).effects += 1
-
-    def add_effect(self, segment: Segment, target_v: float, *, above: bool) -> None:
-        """Effect time and overvoltage of one stretch."""
-        start_ns, end_ns, volt = segment
-        for part_start, part_end, sums in self._parts(start_ns, end_ns):
-            over = (volt - target_v) * (part_end - part_start) / NS_PER_S
-            sums.overvoltage_algebraic_v_s += over
-            sums.overvoltage_v_s += max(over, 0.0)
-            if above:
-                sums.effect_ns += part_end - part_start
-        if above:
-            at = start_ns
-            while at < end_ns:
-                minute = at // MINUTE_NS * MINUTE_NS
-                stop = min(end_ns, minute + MINUTE_NS)
-                self.minutes[minute] = self.minutes.get(minute, 0) + stop - at
-                at = stop
-
-    def take_hours(self, before_ns: int) -> list[tuple[int, HourSums]]:
-        """Remove and give the hours that ended at or before a moment, oldest first."""
-        done = sorted(start for start in self.hours if start + HOUR_NS <= before_ns)
-        self.floor_ns = max(self.floor_ns, window_start(before_ns, HOUR_NS, self.offset_ns))
-        return [(start, self.hours.pop(start)) for start in done]
-
-    def take_minutes(self, before_ns: int) -> list[tuple[int, int]]:
-        """Remove and give the effect time [ns] of minutes that ended by then."""
-        done = sorted(start for start in self.minutes if start + MINUTE_NS <= before_ns)
-        return [(start, self.minutes.pop(start)) for start in done]
-
-    def _hour(self, time_ns: int) -> HourSums:
-        start = max(window_start(time_ns, HOUR_NS, self.offset_ns), self.floor_ns)
-        return self.hours.setdefault(start, HourSums())
-
-    def _parts(self, start_ns: int, end_ns: int) -> list[tuple[int, int, HourSums]]:
-        parts = []
-        while start_ns < end_ns:
-            hour = window_start(start_ns, HOUR_NS, self.offset_ns)
-            stop = min(end_ns, hour + HOUR_NS)
-            parts.append((start_ns, stop, self._hour(start_ns)))
-            start_ns = stop
-        return parts
-
-
-@dataclass(slots=True)
 class DetectorState:
     """All a detector remembers between samples.
 
     ``last_ns`` is the time up to which everything is accounted, ``sample_ns`` and ``last_v``
-    the last sample; ``pending`` the stretches whose meaning is not yet decided.
+    the last sample; ``pending`` the stretches whose meaning is not yet decided, ``bridged``
+    the silences among them; ``uncertain`` says that silence came before the candidate;
+    ``out_until_ns`` is up to when a silent pot's time out of circuit is accounted.
     """
 
     phase: Phase = Phase.NORMAL
@@ -221,7 +172,9 @@ class DetectorState:
     since_ns: int = 0
     below_ns: int | None = None
     pending: list[Segment] = field(default_factory=list)
-    candidate_gap_ns: int = 0
+    bridged: list[tuple[int, int]] = field(default_factory=list)
+    uncertain: bool = False
+    out_until_ns: int = 0
     effect: Effect | None = None
     last_end_ns: int | None = None
     group: int = 0
@@ -229,19 +182,22 @@ class DetectorState:
     status_known: bool = False
     starting: bool = False
     minute: int = -1
-    minute_sum: float = 0.0
+    minute_uv: int = 0
     minute_count: int = 0
     normal_v: list[float] = field(default_factory=list)
     windows: Windows = field(default_factory=Windows)
 
-    def learn(self, minute: int, sum_: float, count: int) -> None:
-        """Take a normal stretch of one minute into the running median of minute means."""
+    def learn(self, minute: int, sum_uv: int, count: int) -> None:
+        """Take a normal stretch of one minute into the running median of minute means.
+
+        The sum is in whole microvolts, so that it is exact in any order of addition.
+        """
         if minute != self.minute:
             if self.minute_count:
-                self.normal_v.append(self.minute_sum / self.minute_count)
-                del self.normal_v[:-_TARGET_MINUTES]
-            self.minute, self.minute_sum, self.minute_count = minute, 0.0, 0
-        self.minute_sum += sum_
+                self.normal_v.append(self.minute_uv / self.minute_count / UV_PER_V)
+                del self.normal_v[:-TARGET_MINUTES]
+            self.minute, self.minute_uv, self.minute_count = minute, 0, 0
+        self.minute_uv += sum_uv
         self.minute_count += count
 
     def target(self, configured: float | None) -> float:
@@ -250,40 +206,37 @@ class DetectorState:
             return configured
         if self.normal_v:
             return median(self.normal_v)
-        return self.minute_sum / self.minute_count if self.minute_count else self.last_v
+        if self.minute_count:
+            return self.minute_uv / self.minute_count / UV_PER_V
+        return self.last_v
+
+    @property
+    def unsettled_ns(self) -> int | None:
+        """Since when [ns] the meaning of what was seen is open; None when nothing is."""
+        if self.phase is Phase.EFFECT:
+            return self.last_ns if self.below_ns is None else self.below_ns
+        return self.since_ns if self.phase in (Phase.CANDIDATE, Phase.LOW) else None
 
     def dump(self) -> dict[str, Any]:
         """Plain value for storage; ``load`` gives the same state back."""
-        plain = {name: getattr(self, name) for name in self.__slots__}
-        plain["phase"] = self.phase.value
-        plain["effect"] = _plain(self.effect) if self.effect else None
-        plain["windows"] = {
-            "offset_ns": self.windows.offset_ns,
-            "floor_ns": self.windows.floor_ns,
-            "hours": [[start, _plain(sums)] for start, sums in self.windows.hours.items()],
-            "minutes": [list(item) for item in self.windows.minutes.items()],
+        return {
+            **plain(self),
+            "phase": self.phase.value,
+            "effect": plain(self.effect) if self.effect else None,
+            "windows": self.windows.dump(),
         }
-        return plain
 
     @classmethod
-    def load(cls, plain: dict[str, Any]) -> "DetectorState":
-        """The state that ``dump`` gave."""
-        windows = plain["windows"]
+    def load(cls, stored: dict[str, Any]) -> "DetectorState":
+        """The state that ``dump`` gave; what an older one has besides is left out."""
+        known = {name: stored[name] for name in cls.__slots__ if name in stored}
         return cls(
             **{
-                **plain,
-                "phase": Phase(plain["phase"]),
-                "pending": [(start, end, volt) for start, end, volt in plain["pending"]],
-                "effect": Effect(**plain["effect"]) if plain["effect"] else None,
-                "windows": Windows(
-                    windows["offset_ns"],
-                    windows["floor_ns"],
-                    {start: HourSums(**sums) for start, sums in windows["hours"]},
-                    dict(windows["minutes"]),
-                ),
+                **known,
+                "phase": Phase(stored["phase"]),
+                "pending": [(start, end, volt) for start, end, volt in stored["pending"]],
+                "bridged": [(start, end) for start, end in stored.get("bridged", ())],
+                "effect": Effect(**stored["effect"]) if stored["effect"] else None,
+                "windows": Windows.load(stored["windows"]),
             }
         )
-
-
-def _plain(value: Effect | HourSums) -> dict[str, Any]:
-    return {name: getattr(value, name) for name in value.__slots__}

@@ -6,17 +6,18 @@ Time in circuit, and effects from confirmed to closed. The rules' names (A1 to A
 from collections.abc import Sequence
 
 from edge_agent.calc.detector_state import (
+    NS_PER_S,
     DetectorSettings,
     DetectorState,
     Effect,
     Output,
     Phase,
-    Segment,
     Started,
 )
+from edge_agent.calc.effect_windows import Segment
 from edge_agent.readings import AnodeEffect
 
-NS_PER_S = 10**9
+START_UP, START_UNCERTAIN = "start_up", "start_uncertain"
 
 
 class EffectAccounts:
@@ -45,7 +46,7 @@ class EffectAccounts:
     def _drop_candidate(self) -> None:
         state = self.state
         state.spikes += 1
-        state.phase, state.pending = Phase.NORMAL, []
+        state.phase, state.pending, state.bridged = Phase.NORMAL, [], []
 
     def _return_to_circuit(self) -> None:
         state = self.state
@@ -67,7 +68,7 @@ class EffectAccounts:
         elif state.phase is Phase.LOW:
             self._return_to_circuit()
 
-    def _confirm(self, volt: float) -> None:
+    def _confirm(self, confirmed_ns: int, volt: float) -> None:
         """A1 and A7: the candidate is an effect."""
         state = self.state
         start_ns = state.since_ns
@@ -75,16 +76,18 @@ class EffectAccounts:
             state.last_end_ns is not None
             and start_ns - state.last_end_ns <= self.settings.reoccur_ns
         )
-        if not again:
-            state.group += 1
-            state.windows.add_count(start_ns)
+        state.group += not again
+        counted = self.settings.count_start_up or not state.starting
+        state.windows.begin(start_ns, new_group=not again, starting=state.starting, counted=counted)
         peak = max([volt, *(segment[2] for segment in state.pending)])
-        effect = Effect(
-            start_ns, state.group, state.target(self.settings.v_target), state.starting, peak
-        )
+        target = state.target(self.settings.v_target)
+        effect = Effect(start_ns, state.group, target, state.starting, peak)
+        effect.uncertain = state.uncertain
         state.phase, state.effect, state.below_ns = Phase.EFFECT, effect, None
         self._commit_pending(effect)
-        self._out.append(Started(self.pot, start_ns, state.group, restrike=again))
+        self._out.append(
+            Started(self.pot, start_ns, state.group, again, confirmed_ns, peak, target)
+        )
 
     def _estimate(self, start_ns: int, end_ns: int) -> None:
         """Effect time assumed, not observed (A3); it enters numerator and denominator."""
@@ -116,25 +119,29 @@ class EffectAccounts:
         state = self.state
         for segment in state.pending:
             self._credit(effect, segment)
-        effect.estimated_ns += state.candidate_gap_ns
-        state.pending, state.candidate_gap_ns = [], 0
+        for start_ns, end_ns in state.bridged:
+            state.windows.add_observed(start_ns, end_ns)
+            effect.estimated_ns += end_ns - start_ns
+        state.pending, state.bridged = [], []
 
     def _credit(self, effect: Effect, segment: Segment) -> None:
         start_ns, end_ns, volt = segment
         above = volt >= self.settings.v_on
         effect.add(end_ns - start_ns, volt, above=above)
-        self.state.windows.add_effect(segment, effect.target_v, above=above)
+        self.state.windows.add_effect(effect.start_ns, segment, effect.target_v, above=above)
 
     def _close(self, end_ns: int, reason: str) -> None:
         state = self.state
         effect = state.effect
         assert effect is not None  # noqa: S101  the phase says so
         self._out.append(self._finished(effect, end_ns, reason))
+        state.windows.close(effect.start_ns)
         state.last_end_ns = end_ns
         state.phase, state.effect, state.below_ns, state.pending = Phase.NORMAL, None, None, []
 
     def _finished(self, effect: Effect, end_ns: int, reason: str) -> AnodeEffect:
         gross_ns = end_ns - effect.start_ns
+        flags = ((START_UP, effect.starting), (START_UNCERTAIN, effect.uncertain))
         return AnodeEffect(
             pot=self.pot,
             start_ns=effect.start_ns,
@@ -148,4 +155,5 @@ class EffectAccounts:
             overvoltage_algebraic_v_s=effect.overvoltage_algebraic_v_s,
             group=effect.group,
             end_reason=reason,
+            flags=tuple(name for name, is_set in flags if is_set),
         )

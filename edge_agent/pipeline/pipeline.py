@@ -20,9 +20,17 @@ from edge_agent.calc.integration import TotaliserRule
 from edge_agent.calc.windows import MINUTE_NS, hour_offset_ns
 from edge_agent.config import AgentConfig, totaliser_of
 from edge_agent.pipeline.buffers import SignalBuffer
-from edge_agent.pipeline.meters import FuelFactors, MeterWorker, SignalWorker
+from edge_agent.pipeline.meters import (
+    FuelFactors,
+    MeterWorker,
+    RateWorker,
+    SignalWorker,
+    amount_unit,
+    is_rate,
+)
 from edge_agent.pipeline.potline import LineFactors, PotlineWorker, effect_started
 from edge_agent.pipeline.rows import Sink, Span
+from edge_agent.plants import Meter
 from edge_agent.readings import Columns, Event, Quality, Sample, Severity, Waveform
 
 NS_PER_S = 10**9
@@ -69,23 +77,14 @@ class Pipeline:
         self._live: dict[str, _Live] = {}
         offset_ns = hour_offset_ns(config.zone, 0)
         self._lines: dict[str, PotlineWorker] = {}
-        self._meters: dict[str, MeterWorker] = {}
+        self._meters: dict[str, MeterWorker | RateWorker] = {}
         self._signals: dict[str, SignalWorker] = {}
         for line in config.potlines:
             worker = PotlineWorker(line, LineFactors.of(factors, line.technology), offset_ns)
             self._lines[line.id] = worker
             self._route_line(worker)
         for meter in config.meters:
-            tag = totaliser_of(config, meter.tag)
-            rule = tag.totaliser
-            fuel = FuelFactors.of(factors, meter.fuel) if meter.fuel else None
-            self._meters[meter.id] = MeterWorker(
-                meter.id,
-                tag.unit,
-                tag.scale,
-                TotaliserRule(rule.modulus, rule.max_rate_per_h) if rule else TotaliserRule(),
-                fuel,
-            )
+            self._meters[meter.id] = _meter_worker(config, meter, factors, offset_ns)
             self._routes[meter.tag] = self._meters[meter.id].add
         self._route_rest(config)
 
@@ -153,9 +152,7 @@ class Pipeline:
         ):
             return
         live.last_ns = sample.time_ns
-        current = live.line.current_last
-        flowing = current is None or current[1] >= live.line.off_below_ka
-        live.detector.step(sample.time_ns, float(value), flowing=flowing)
+        live.detector.step(sample.time_ns, float(value), flowing=live.line.flows)
         for output in live.detector.outputs():
             if isinstance(output, Started):
                 effect_started(live.line.line.id, output, sink)
@@ -186,8 +183,7 @@ class Pipeline:
         self._tell_late(sink)
         self._memory.done_ns = until_ns
         for live in self._live.values():
-            live.detector.state.windows.hours.clear()
-            live.detector.state.windows.minutes.clear()
+            live.detector.state.windows.clear()
         sink.events.sort(key=lambda event: int(event["t"]))
         return Produce(sink.rows.pieces(self._max_rows), _merge_gaps(sink.events))
 
@@ -201,11 +197,15 @@ class Pipeline:
                 first = min([first, *times[:1].tolist()])
             first = min([first, *buffer.one_times])
         for meter in self._meters.values():
-            first = min([first, *meter.buffer.readings])
+            if isinstance(meter, MeterWorker):
+                first = min([first, *meter.buffer.readings])
         return first // MINUTE_NS * MINUTE_NS
 
     def _buffers(self) -> dict[str, SignalBuffer]:
         buffers = {tag: worker.buffer for tag, worker in self._signals.items()}
+        for meter in self._meters.values():
+            if isinstance(meter, RateWorker):
+                buffers[meter.meter_id] = meter.buffer
         for line in self._lines.values():
             buffers[f"{line.line.id}.current"] = line.current
             for pot_id, pot in line.pots.items():
@@ -260,6 +260,22 @@ class Pipeline:
             if key in self._signals:
                 self._signals[key].buffer = SignalBuffer.load(saved)
                 self._routes[key] = self._signals[key].buffer.add
+
+
+def _meter_worker(
+    config: AgentConfig, meter: Meter, factors: FactorSet, offset_ns: int
+) -> MeterWorker | RateWorker:
+    """The worker of a meter: a totaliser's or a rate's."""
+    tag = totaliser_of(config, meter.tag)
+    told = amount_unit(tag.unit) in ("Nm3", "t")  # other units are brought to these by the month
+    fuel = FuelFactors.of(factors, meter.fuel) if meter.fuel and told else None
+    if is_rate(tag.unit):
+        (device,) = [item for item in config.devices if tag in item.tags]
+        period_s = getattr(device, "interval_s", 1.0)
+        return RateWorker(meter, tag.unit, tag.range, period_s, (offset_ns, fuel))
+    rule = tag.totaliser
+    limits = TotaliserRule(rule.modulus, rule.max_rate_per_h) if rule else TotaliserRule()
+    return MeterWorker(meter.id, tag.unit, tag.scale, limits, fuel)
 
 
 def _merge_gaps(events: list[Event]) -> list[Event]:

@@ -3,24 +3,20 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from edge_agent.calc import pfc
 from edge_agent.calc.aluminium import anode_co2, metal_per_cell_day
-from edge_agent.calc.anode_effect import PotDetector
-from edge_agent.calc.detector_state import DetectorSettings, DetectorState, Gap, Output, Started
+from edge_agent.calc.detector_state import DetectorSettings, Gap, Started
 from edge_agent.calc.factors import FactorSet
-from edge_agent.calc.quality import StuckState, in_range, moving
+from edge_agent.calc.line_detector import LineDetector, LineRules, StatusChange
+from edge_agent.calc.pot_block import PotBlock
 from edge_agent.calc.windows import MINUTE_NS
 from edge_agent.config import Potline
 from edge_agent.pipeline.buffers import CountBuffer, SignalBuffer
+from edge_agent.pipeline.pot_means import MinuteMeans
 from edge_agent.pipeline.rows import Sink, Span, minute_means
 from edge_agent.readings import AnodeEffect
 
 NS_PER_S = 10**9
-Times = NDArray[np.int64]
-Values = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +47,10 @@ class LineFactors:
 
 @dataclass(slots=True)
 class Pot:
-    """Buffers, quality state and detector of one pot."""
+    """Buffers of one pot."""
 
-    detector: PotDetector
     volts: SignalBuffer = field(default_factory=SignalBuffer)
     status: CountBuffer = field(default_factory=CountBuffer)
-    stuck: StuckState = field(default_factory=StuckState)
 
 
 @dataclass(slots=True)
@@ -75,87 +69,77 @@ class PotlineWorker:
         self.factors = factors
         self.settings = DetectorSettings(**line.detector.model_dump())
         self.current = SignalBuffer()
-        self.current_last: tuple[int, float] | None = None
         self.minutes: dict[int, MinuteOfLine] = {}
         self.effect_ns: dict[int, int] = {}
-        self.pots = {line.pot_id(n): self._pot(line.pot_id(n)) for n in line.pots.numbers()}
-        for pot in self.pots.values():
-            pot.detector.state.windows.offset_ns = hour_offset_ns
-
-    def _pot(self, pot_id: str) -> Pot:
-        return Pot(PotDetector(pot_id, self.settings))
+        self.minutes_done_ns = 0
+        self.pots = {line.pot_id(n): Pot() for n in line.pots.numbers()}
+        rules = LineRules(
+            self.settings,
+            off_below_ka=self.off_below_ka,
+            voltage_range=line.voltage_range,
+            current_range_ka=(-1.0, 2 * line.nominal_ka),
+            stuck_s=line.stuck_s,
+            hour_offset_ns=hour_offset_ns,
+        )
+        self.detector = LineDetector(tuple(self.pots), rules)
 
     @property
     def off_below_ka(self) -> float:
         """Line current under which there is no electrolysis [kA]."""
         return self.line.nominal_ka * self.line.current_off_share
 
+    @property
+    def flows(self) -> bool:
+        """Whether the line current flows by its last accounted reading; unknown is flowing."""
+        last = self.detector.current.values[-1:]
+        return not len(last) or bool(last[0] >= self.off_below_ka)
+
     def process(self, span: Span, sink: Sink) -> None:
         """Account for everything before the span's end."""
-        flow_times, flows = self._current(span, sink)
-        for pot_id, pot in self.pots.items():
-            self._process_pot(pot_id, pot, span, (flow_times, flows), sink)
-        self._emit_minutes(span.end_ns - self.settings.settle_ns, sink)
+        self._take_current(span, sink)
+        raw = PotBlock.joined([pot.volts.take(span.end_ns) for pot in self.pots.values()])
+        usable = self.detector.feed(raw, self._status_changes(span))
+        self._emit_means(MinuteMeans.of(usable, span, self.line.sample_period_s), sink)
+        for output in self.detector.settle(span.end_ns):
+            self._tell(output, sink)
+        self._emit_hours(span, sink)
+        self._emit_minutes(span, sink)
 
-    def _current(self, span: Span, sink: Sink) -> tuple[Times, NDArray[np.bool_]]:
-        """Minute means of the line current; since when it flows and since when not."""
+    def _take_current(self, span: Span, sink: Sink) -> None:
+        """Line current to the detector; its minute means."""
         times, values = self.current.take(span.end_ns)
-        good = in_range(values, -1.0, 2 * self.line.nominal_ka)
+        good = self.detector.add_current(times, values)
         times, values = times[good], values[good]
         for minutes, means, quality in minute_means(times, values, span, self.line.sample_period_s):
             sink.rows.extend(f"{self.line.id}.current_ka", minutes, means, quality)
             for minute, mean in zip(minutes, means, strict=True):
                 self._minute(minute).current_ka = mean
-        if self.current_last is not None:
-            times = np.concatenate(([self.current_last[0]], times))
-            values = np.concatenate(([self.current_last[1]], values))
-        if len(times):
-            self.current_last = (int(times[-1]), float(values[-1]))
-        return times, values >= self.off_below_ka
 
-    def _process_pot(
-        self,
-        pot_id: str,
-        pot: Pot,
-        span: Span,
-        flow: tuple[Times, NDArray[np.bool_]],
-        sink: Sink,
-    ) -> None:
-        times, volts = pot.volts.take(span.end_ns)
-        good = in_range(volts, *self.line.voltage_range)
-        times, volts = times[good], volts[good]
-        good = moving(times, volts, round(self.line.stuck_s * NS_PER_S), pot.stuck)
-        times, volts = times[good], volts[good]
-        self._feed(pot, times, volts, _flowing(times, flow), span)
-        for minutes, means, quality in minute_means(times, volts, span, self.line.sample_period_s):
-            sink.rows.extend(f"{self.line.id}.{pot_id}.v", minutes, means, quality)
-            for minute, mean in zip(minutes, means, strict=True):
+    def _status_changes(self, span: Span) -> dict[str, list[StatusChange]]:
+        out, starting = self.line.pots.status_out, self.line.pots.status_starting
+        changes: dict[str, list[StatusChange]] = {}
+        for pot_id, pot in self.pots.items():
+            taken = pot.status.take(span.end_ns)
+            if taken:
+                changes[pot_id] = [
+                    StatusChange(time_ns, status not in out, status in starting)
+                    for time_ns, status in taken
+                ]
+        return changes
+
+    def _emit_means(self, means: MinuteMeans, sink: Sink) -> None:
+        for place, pot_id in enumerate(self.pots):
+            part = slice(means.rows[place], means.rows[place + 1])
+            if part.start == part.stop:
+                continue
+            minutes, values = means.minutes[part], means.means[part]
+            sink.rows.extend(f"{self.line.id}.{pot_id}.v", minutes, values, means.quality[part])
+            for minute, mean in zip(minutes, values, strict=True):
                 self._minute(minute).pots += mean >= self.settings.v_out
-        for output in pot.detector.outputs():
-            self._tell(output, sink)
-        self._emit_hours(pot_id, pot, span.end_ns - self.settings.settle_ns, sink)
 
-    def _feed(
-        self, pot: Pot, times: Times, volts: Values, on: NDArray[np.bool_], span: Span
-    ) -> None:
-        """Feed the detector, with the pot's status changes at their time."""
-        start = 0
-        for time_ns, status in pot.status.take(span.end_ns):
-            stop = int(np.searchsorted(times, time_ns))
-            pot.detector.feed(times[start:stop], volts[start:stop], on[start:stop])
-            pot.detector.set_circuit(
-                time_ns,
-                in_circuit=status not in self.line.pots.status_out,
-                starting=status in self.line.pots.status_starting,
-            )
-            start = max(start, stop)
-        pot.detector.feed(times[start:], volts[start:], on[start:])
-        pot.detector.advance(span.end_ns)
-
-    def _emit_hours(self, pot_id: str, pot: Pot, before_ns: int, sink: Sink) -> None:
-        windows = pot.detector.state.windows
-        prefix = f"{self.line.id}.{pot_id}"
-        for start, sums in windows.take_hours(before_ns):
+    def _emit_hours(self, span: Span, sink: Sink) -> None:
+        for pot_id, start, sums in self.detector.take_hours(span.end_ns):
+            prefix = f"{self.line.id}.{pot_id}"
             for name, value in (
                 ("observed_s", sums.observed_ns / NS_PER_S),
                 ("out_s", sums.out_ns / NS_PER_S),
@@ -165,18 +149,33 @@ class PotlineWorker:
                 ("ae_ova_vs", sums.overvoltage_algebraic_v_s),
             ):
                 sink.rows.add(f"{prefix}.{name}", start, value)
-        for minute, effect_ns in windows.take_minutes(before_ns):
-            self.effect_ns[minute] = self.effect_ns.get(minute, 0) + effect_ns
+            for name, apart in (
+                ("ae_su_s", sums.start_up_ns / NS_PER_S),
+                ("ae_su_count", sums.start_up_effects),
+                ("ae_held_s", sums.held_ns / NS_PER_S),
+                ("ae_held_count", sums.held_effects),
+            ):
+                if apart:
+                    sink.rows.add(f"{prefix}.{name}", start, apart)
 
     def _minute(self, minute: int) -> MinuteOfLine:
         return self.minutes.setdefault(minute, MinuteOfLine())
 
-    def _emit_minutes(self, before_ns: int, sink: Sink) -> None:
-        """Live emission estimates of the minutes whose effects are settled."""
+    def _emit_minutes(self, span: Span, sink: Sink) -> None:
+        """Live emission estimates of the minutes whose effects are settled.
+
+        Effect time that becomes known after its minute goes to the first minute still open.
+        """
+        for minute, net_ns in self.detector.take_minutes(span.end_ns).items():
+            open_minute = max(minute, self.minutes_done_ns)
+            self._minute(open_minute)
+            self.effect_ns[open_minute] = self.effect_ns.get(open_minute, 0) + net_ns
+        before_ns = (span.end_ns - self.settings.settle_ns) // MINUTE_NS * MINUTE_NS
         for minute in sorted(self.minutes):
             if minute + MINUTE_NS > before_ns:
                 break
             self._emit_minute(minute, self.minutes.pop(minute), sink)
+        self.minutes_done_ns = max(self.minutes_done_ns, before_ns)
 
     def _emit_minute(self, minute: int, of_line: MinuteOfLine, sink: Sink) -> None:
         line, factors = self.line, self.factors
@@ -198,10 +197,10 @@ class PotlineWorker:
         ):
             sink.rows.add(f"{line.id}.{name}", minute, value)
 
-    def _tell(self, output: Output, sink: Sink) -> None:
+    def _tell(self, output: AnodeEffect | Gap, sink: Sink) -> None:
         if isinstance(output, AnodeEffect):
             effect_ended(self.line.id, output, sink)
-        elif isinstance(output, Gap):
+        else:
             span = {"from": output.start_ns, "to": output.end_ns}
             sink.event(output.end_ns, "gap", line=self.line.id, pot=output.pot, **span)
 
@@ -209,17 +208,16 @@ class PotlineWorker:
         """Plain value for storage."""
         return {
             "current": self.current.dump(),
-            "current_last": list(self.current_last) if self.current_last else None,
             "minutes": [
                 [minute, item.current_ka, item.pots] for minute, item in self.minutes.items()
             ],
             "effect_ns": [list(item) for item in self.effect_ns.items()],
+            "minutes_done_ns": self.minutes_done_ns,
+            "detector": self.detector.dump(),
             "pots": {
                 pot_id: {
                     "volts": pot.volts.dump(),
                     "status": [pot.status.done_ns, *map(list, pot.status.readings.items())],
-                    "stuck": [pot.stuck.value, pot.stuck.since_ns],
-                    "detector": pot.detector.state.dump(),
                 }
                 for pot_id, pot in self.pots.items()
             },
@@ -228,27 +226,27 @@ class PotlineWorker:
     def restore(self, plain: dict[str, Any]) -> None:
         """Take up the state that ``dump`` gave; pots that are new start afresh."""
         self.current = SignalBuffer.load(plain["current"])
-        last = plain["current_last"]
-        self.current_last = (last[0], last[1]) if last else None
         self.minutes = {
             minute: MinuteOfLine(current, pots) for minute, current, pots in plain["minutes"]
         }
         self.effect_ns = dict(plain["effect_ns"])
+        self.minutes_done_ns = plain["minutes_done_ns"]
+        self.detector.restore(plain["detector"])
         for pot_id, saved in plain["pots"].items():
-            if pot_id not in self.pots:
-                continue
-            done_ns, *readings = saved["status"]
-            state = DetectorState.load(saved["detector"])
-            self.pots[pot_id] = Pot(
-                PotDetector(pot_id, self.settings, state),
-                SignalBuffer.load(saved["volts"]),
-                CountBuffer(done_ns, dict(readings)),
-                StuckState(*saved["stuck"]),
-            )
+            if pot_id in self.pots:
+                done_ns, *readings = saved["status"]
+                self.pots[pot_id] = Pot(
+                    SignalBuffer.load(saved["volts"]), CountBuffer(done_ns, dict(readings))
+                )
 
 
 def effect_ended(line_id: str, effect: AnodeEffect, sink: Sink) -> None:
-    """The event that carries a finished effect."""
+    """The event that carries a finished effect, and why a person should look at it."""
+    more = {
+        "flags": list(effect.flags) or None,
+        "i_before_ka": effect.current_before_ka,
+        "i_onset_ka": effect.current_onset_ka,
+    }
     sink.event(
         effect.end_ns or effect.start_ns,
         "effect_ended",
@@ -265,6 +263,7 @@ def effect_ended(line_id: str, effect: AnodeEffect, sink: Sink) -> None:
         ova_vs=effect.overvoltage_algebraic_v_s,
         group=effect.group,
         reason=effect.end_reason,
+        **{name: value for name, value in more.items() if value is not None},
     )
 
 
@@ -278,12 +277,3 @@ def effect_started(line_id: str, started: Started, sink: Sink) -> None:
         restrike=started.restrike,
         provisional=True,
     )
-
-
-def _flowing(times: Times, flow: tuple[Times, NDArray[np.bool_]]) -> NDArray[np.bool_]:
-    """Whether the line current flowed at each time; unknown counts as flowing."""
-    flow_times, flows = flow
-    if len(flow_times) == 0:
-        return np.ones(len(times), dtype=np.bool_)
-    place = np.searchsorted(flow_times, times, side="right") - 1
-    return np.asarray(np.where(place < 0, True, flows[np.maximum(place, 0)]), dtype=np.bool_)

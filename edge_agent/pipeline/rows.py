@@ -10,7 +10,8 @@ from edge_agent.calc.windows import MINUTE_NS
 from edge_agent.readings import GOOD, UNCERTAIN_PARTIAL, Columns, Event, Quality
 
 NS_PER_MS = 10**6
-_FULL_SHARE = 0.9
+FULL_SHARE = 0.9
+"""Share of a minute's samples from which on its mean is good."""
 MAX_SPAN_NS = 12 * 3600 * 10**9
 """Longest time from the first to the last row of a batch; the wire allows 24 h."""
 
@@ -95,7 +96,7 @@ def minute_means(
     sums = np.bincount(place, weights=values)
     full = np.flatnonzero(counts)
     means = (sums[full] / counts[full]).astype(np.float32).astype(np.float64)
-    enough = counts[full] * period_s >= _FULL_SHARE * 60
+    enough = counts[full] * period_s >= FULL_SHARE * 60
     quality = np.where(enough, int(GOOD), int(UNCERTAIN_PARTIAL))
     yield (
         (span.start_ns + full * MINUTE_NS).tolist(),

@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from edge_agent.config import AgentConfig, Potline, totaliser_of
+from edge_agent.pipeline.meters import amount_unit, is_rate
 from edge_agent.readings import Series
 
 MINUTE_S = 60
@@ -15,6 +16,10 @@ _POT_HOURLY = (
     ("ae_count", "1"),
     ("ae_ov_vs", "V.s"),
     ("ae_ova_vs", "V.s"),
+    ("ae_su_s", "s"),
+    ("ae_su_count", "1"),
+    ("ae_held_s", "s"),
+    ("ae_held_count", "1"),
 )
 _LINE_MINUTELY = (
     ("ae_min", "min"),
@@ -37,6 +42,9 @@ def of_config(config: AgentConfig) -> list[Series]:
     for meter in config.meters:
         tag = totaliser_of(config, meter.tag)
         used.add(meter.tag)
+        if is_rate(tag.unit):
+            series += _of_rate(meter.id, tag.unit, fuel=meter.role == "fuel")
+            continue
         rule = tag.totaliser
         series.append(
             Series(
@@ -58,6 +66,15 @@ def of_config(config: AgentConfig) -> list[Series]:
             if tag.id not in used
         ]
     return series
+
+
+def _of_rate(meter_id: str, unit: str, *, fuel: bool) -> list[Series]:
+    series = [
+        Series(f"{meter_id}.rate", unit, "measured", MINUTE_S),
+        Series(f"{meter_id}.amount", amount_unit(unit), "computed", HOUR_S),
+        Series(f"{meter_id}.covered_s", "s", "computed", HOUR_S),
+    ]
+    return series + ([Series(f"{meter_id}.co2_t", "t", "computed", HOUR_S)] if fuel else [])
 
 
 def _of_line(line: Potline) -> list[Series]:

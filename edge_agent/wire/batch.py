@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from itertools import accumulate
 from typing import Any
 
@@ -64,7 +65,8 @@ class Batch:
 
     Times are ns since 1970 UTC; ``mono`` is the boot-time clock [ns] at ``first_ns`` and
     ``last_ns``; ``config_sha256`` names the effective configuration; ``legal_sha256`` the
-    legally relevant file set of the software.
+    legally relevant file set of the software; ``log`` is the newest head (size, root) of the
+    gateway's log that this agent has verified.
     """
 
     site: str
@@ -81,6 +83,7 @@ class Batch:
     columns: Columns
     events: Sequence[Event] = field(default_factory=tuple)
     legal_sha256: bytes | None = None
+    log: tuple[int, bytes] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +100,7 @@ class VerifiedBatch:
     flags: tuple[str, ...] = ()
 
 
+@lru_cache(maxsize=65_536)
 def valid_series_name(name: str) -> bool:
     """Whether a series may have this name (no separators of any store's language)."""
     return len(name) <= _SERIES_CHARACTERS and _SERIES_NAME.match(name) is not None
@@ -143,6 +147,8 @@ def payload(batch: Batch) -> bytes:
     if batch.legal_sha256 is not None:
         fields["lrs"] = batch.legal_sha256
         fields["log"] = None
+    if batch.log is not None:
+        fields["log"] = list(batch.log)
     return cbor.encode(fields)
 
 
@@ -240,9 +246,7 @@ def _with_body(batch: Batch, fields: dict[str, Any]) -> tuple[Batch, tuple[str, 
         flag = check(fields)
         if flag:
             return batch, (flag,)
-    times = list(accumulate((step * NS_PER_MS for step in fields["dt"]), initial=batch.first_ns))[
-        1:
-    ]
+    times = [batch.first_ns + offset * NS_PER_MS for offset in accumulate(fields["dt"])]
     if times and not (batch.first_ns <= min(times) and max(times) <= batch.last_ns):
         return batch, ("body_time",)
     clock = fields["clock"]
@@ -254,6 +258,7 @@ def _with_body(batch: Batch, fields: dict[str, Any]) -> tuple[Batch, tuple[str, 
         columns=Columns(tuple(fields["series"]), fields["s"], times, fields["x"], fields["q"]),
         events=tuple(fields["events"]),
         legal_sha256=fields.get("lrs"),
+        log=None if fields.get("log") is None else (fields["log"][0], fields["log"][1]),
     )
     return whole, ()
 
@@ -263,7 +268,7 @@ def _check_schema(fields: dict[str, Any]) -> str:
     known = _BODY_KEYS | _OPTIONAL_KEYS | _CHAIN_RULES.keys()
     if not keys >= _BODY_KEYS or not keys <= known:
         return "body_schema"
-    if fields.get("log") is not None or not _opt_bytes(fields.get("lrs")):
+    if not _opt_log(fields.get("log")) or not _opt_bytes(fields.get("lrs")):
         return "body_schema"
     mono, clock = fields["mono"], fields["clock"]
     good = (
@@ -277,6 +282,17 @@ def _check_schema(fields: dict[str, Any]) -> str:
         and _check_events(fields["events"])
     )
     return "" if good else "body_schema"
+
+
+def _opt_log(value: Any) -> bool:
+    return value is None or (
+        type(value) is list
+        and len(value) == 2
+        and type(value[0]) is int
+        and 0 < value[0] < _INT64
+        and type(value[1]) is bytes
+        and len(value[1]) == 32
+    )
 
 
 def _opt_bytes(value: Any) -> bool:
@@ -297,7 +313,8 @@ def _check_names(fields: dict[str, Any]) -> str:
     names = fields["series"]
     good = (
         len(names) <= MAX_SERIES
-        and all(type(name) is str and valid_series_name(name) for name in names)
+        and set(map(type, names)) <= {str}
+        and all(map(valid_series_name, names))
         and len(set(names)) == len(names)
     )
     return "" if good else "body_names"
@@ -326,6 +343,10 @@ def _check_finite(fields: dict[str, Any]) -> str:
 
 
 def _check_values(values: list[Any], quality: list[int]) -> str:
+    # Finite and in range together are so one by one; only what is not is looked at closely.
+    is_plain = None not in values and math.isfinite(sum(values))
+    if is_plain and min(values) >= -_INT64 and max(values) < _INT64:
+        return ""
     for value, code in zip(values, quality, strict=True):
         if value is None:
             if code >> 4 != 2:

@@ -17,6 +17,7 @@ from edge_agent.errors import BadProfile
 
 MAX_DEPTH = 6
 _TAGS_REFUSED = 512
+_TEXT = frozenset({str})
 _PLAIN_NUMBERS = frozenset({int, float, type(None)})
 
 
@@ -122,7 +123,9 @@ def _walk(value: Any, *, finite: bool) -> None:
 
 def _walk_list(value: list[Any], *, finite: bool) -> None:
     kinds = set(map(type, value))
-    if not kinds <= _PLAIN_NUMBERS:
+    if kinds == _TEXT:
+        _check_texts(value)
+    elif not kinds <= _PLAIN_NUMBERS:
         for item in value:
             _walk(item, finite=finite)
     elif float in kinds:
@@ -147,6 +150,14 @@ def _check_floats(values: Any, *, finite: bool) -> None:
     if finite and not all(value is None or math.isfinite(value) for value in values):
         message = "a number is not finite"
         raise BadProfile(message)
+
+
+def _check_texts(texts: list[str]) -> None:
+    """Many texts at once: they are printable ASCII if what they make together is."""
+    together = "".join(texts)
+    if not (together.isascii() and together.isprintable()):
+        for text in texts:
+            _check_text(text)
 
 
 def _check_text(text: str) -> None:

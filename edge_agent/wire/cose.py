@@ -36,6 +36,7 @@ class MessageType(StrEnum):
     STATUS = "status"
     MONTH = "month"
     MANIFEST = "manifest"
+    LAB = "lab"
     ENROLMENT = "enrolment"
     REVOCATION = "revocation"
     RELABEL = "relabel"

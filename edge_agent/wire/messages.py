@@ -10,6 +10,7 @@ from edge_agent.wire.cose import MessageType
 from edge_agent.wire.keys import PublicKey, Signer
 
 _HASH_BYTES = 32
+_MAX_PATH = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +18,9 @@ class Ack:
     """What the gateway promises: everything up to ``seq`` is durably in ledger and store.
 
     ``sha256`` is the hash of that batch (zeros before the first); ``held`` the range of batches
-    waiting for a missing one; ``want_config`` asks for the configuration document.
+    waiting for a missing one; ``want_config`` asks for the configuration document. ``log`` is
+    the newest checkpoint and ``proof`` its consistency with the head in batch ``seq``. The
+    checkpoint travels as bytes: text with line ends is outside the wire's profile.
     """
 
     site: str
@@ -27,6 +30,8 @@ class Ack:
     at_ns: int
     held: tuple[int, int] | None = None
     want_config: bool = False
+    log: str | None = None
+    proof: tuple[bytes, ...] | None = None
 
 
 def sign_ack(ack: Ack, signer: Signer) -> bytes:
@@ -40,8 +45,8 @@ def sign_ack(ack: Ack, signer: Signer) -> bytes:
         "at": ack.at_ns,
         "held": list(ack.held) if ack.held else None,
         "want_config": ack.want_config,
-        "log": None,
-        "proof": None,
+        "log": None if ack.log is None else ack.log.encode(),
+        "proof": None if ack.proof is None else list(ack.proof),
     }
     return cose.sign(MessageType.ACK, cbor.encode(payload), signer)
 
@@ -56,12 +61,15 @@ def verify_ack(raw: bytes, find_key: Callable[[bytes], PublicKey]) -> Ack:
     fields = _fields(value, {"v", "site", "agent", "seq", "hash", "at", "held", "want_config"})
     ints = (fields["v"], fields["seq"], fields["at"])
     sha256, held = fields["hash"], fields["held"]
+    log, proof = fields.get("log"), fields.get("proof")
     if not (
         all(type(item) is int and item >= 0 for item in ints)
         and type(sha256) is bytes
         and len(sha256) == _HASH_BYTES
         and type(fields["want_config"]) is bool
         and (held is None or (type(held) is list and [type(item) for item in held] == [int, int]))
+        and (log is None or (type(log) is bytes and _is_utf8(log)))
+        and (proof is None or _is_path(proof))
     ):
         message = "a field of the ack has the wrong type"
         raise BadProfile(message)
@@ -73,6 +81,8 @@ def verify_ack(raw: bytes, find_key: Callable[[bytes], PublicKey]) -> Ack:
         at_ns=fields["at"],
         held=(held[0], held[1]) if held else None,
         want_config=fields["want_config"],
+        log=None if log is None else log.decode(),
+        proof=None if proof is None else tuple(proof),
     )
 
 
@@ -132,6 +142,22 @@ def verify_status(raw: bytes, find_key: Callable[[bytes], PublicKey]) -> Status:
         last_seq=fields["last_seq"],
         acked_seq=fields["acked_seq"],
         detail=fields["detail"],
+    )
+
+
+def _is_utf8(value: bytes) -> bool:
+    try:
+        value.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _is_path(value: Any) -> bool:
+    return (
+        type(value) is list
+        and len(value) <= _MAX_PATH
+        and all(type(item) is bytes and len(item) == _HASH_BYTES for item in value)
     )
 
 

@@ -6,7 +6,8 @@ recorder  makes decisions durable: ledger, then store, then the ack
 service   runs the three together
 """
 
-from gateway.ingest.intake import Intake, Message, Policy, Verdict
+from gateway.ingest.intake import Intake, Message, Verdict
+from gateway.ingest.marks import Policy
 from gateway.ingest.recorder import catch_up, contents
 
 __all__ = ["Intake", "Message", "Policy", "Verdict", "catch_up", "contents"]

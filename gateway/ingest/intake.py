@@ -22,19 +22,27 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from edge_agent.clock import NS_PER_S, Clock
-from edge_agent.errors import BadIdentity, EvidenceError, Fork, Gap, Replay, WrongSize, WrongTopic
+from edge_agent.clock import Clock
+from edge_agent.errors import (
+    BadIdentity,
+    EvidenceError,
+    Fork,
+    Gap,
+    Replay,
+    WrongSize,
+    WrongTopic,
+)
 from edge_agent.wire import batch as wire_batch
-from edge_agent.wire import clock_rules, cose, messages, topics
-from edge_agent.wire.batch import VerifiedBatch
+from edge_agent.wire import cose, messages, topics
+from edge_agent.wire.batch import Batch, VerifiedBatch
 from edge_agent.wire.chain import ChainHead, extend
-from edge_agent.wire.clock_rules import ClockMark
 from edge_agent.wire.cose import MAX_MESSAGE, MessageType
 from edge_agent.wire.keys import KeyRing, PublicKey
 from edge_agent.wire.messages import Ack
 from gateway.ingest.gate import Approvals, Gate
 from gateway.ingest.hold import Hold
 from gateway.ingest.journal import Journal
+from gateway.ingest.marks import Marks, Policy
 from gateway.ledger import Draft, Evidence, ForkedBatch, Ledger, Refusal
 
 Source = tuple[str, str]
@@ -64,18 +72,6 @@ class Message:
     received_ns: int
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """Limits; None switches a flag off (where the gateway's clock says nothing of the plant's)."""
-
-    hold_batches: int = 1_000
-    hold_bytes: int = 67_108_864
-    late_after_s: int | None = 3_600
-    future_after_s: int | None = 300
-    clock_drift_ppm: int | None = 500
-    key_grace_days: int = 45
-
-
 @dataclass(slots=True)
 class Decisions:
     """What has to become durable, and who then gets an ack: news, or the last one again."""
@@ -93,7 +89,7 @@ class _Chain:
     head: ChainHead
     held: Hold
     hash_at: Callable[[int], bytes | None]
-    clock: ClockMark | None = None
+    marks: Marks
 
 
 class Intake:
@@ -155,6 +151,7 @@ class Intake:
         """The ack for an agent's present place; true once everything taken is durable."""
         chain = self._chain(source)
         waiting = chain.held.get(chain.head.seq + 1)
+        note, proof = chain.marks.news_of_log()
         return Ack(
             site=source[0],
             agent=source[1],
@@ -163,6 +160,8 @@ class Intake:
             at_ns=at_ns,
             held=chain.held.span(),
             want_config=waiting is not None and not self._knows_config(source, waiting[0]),
+            log=note,
+            proof=proof,
         )
 
     def _decide(self, message: Message) -> Verdict:
@@ -224,11 +223,7 @@ class Intake:
             return self._hold(chain, verified, received_ns)
         chain.head = head
         self._fresh_hashes[chain.source, head.seq] = head.sha256
-        flags = (
-            *verified.flags,
-            *_clock_flags(self._policy, chain, verified, received_ns),
-            *passage.flags,
-        )
+        flags = (*verified.flags, *chain.marks.flags(verified, received_ns), *passage.flags)
         verified = replace(verified, flags=flags)
         self._open.evidence.batches.append((verified, received_ns))
         self._open.progressed.add(chain.source)
@@ -304,13 +299,9 @@ class Intake:
                 return fresh or self._ledger.hash_at(*source, seq)
 
             head = self._ledger.head(*source)
-            chain = _Chain(
-                source,
-                head,
-                Hold(self._policy.hold_batches, self._policy.hold_bytes),
-                hash_at,
-                self._mark(source, head.seq),
-            )
+            marks = Marks(self._ledger.tree, self._policy, self._last_batch(source, head.seq))
+            held = Hold(self._policy.hold_batches, self._policy.hold_bytes)
+            chain = _Chain(source, head, held, hash_at, marks)
             self._chains[source] = chain
         return chain
 
@@ -320,15 +311,16 @@ class Intake:
         if head.seq <= chain.head.seq:
             return False
         chain.head = head
-        chain.clock = self._mark(chain.source, head.seq)
+        last = self._last_batch(chain.source, head.seq)
+        chain.marks = Marks(self._ledger.tree, self._policy, last)
         return True
 
-    def _mark(self, source: Source, seq: int) -> ClockMark | None:
-        """What the newest batch of the ledger says about the agent's clocks."""
+    def _last_batch(self, source: Source, seq: int) -> Batch | None:
+        """The newest batch of the ledger; None when there is none or its key is unknown now."""
         for row in self._ledger.batches(*source, seq, seq):
             try:
-                return clock_rules.mark(wire_batch.verify(row.raw, *source, self._keys).batch)
-            except EvidenceError:  # its key is no longer enrolled: nothing to compare with
+                return wire_batch.verify(row.raw, *source, self._keys).batch
+            except EvidenceError:
                 return None
         return None
 
@@ -349,22 +341,3 @@ class Intake:
         if reason:
             fields = {"reason": reason, **fields}
         self._journal.limited(logging.WARNING, event, f"{name} {reason}", agent=name, **fields)
-
-
-def _clock_flags(
-    policy: Policy, chain: _Chain, verified: VerifiedBatch, received_ns: int
-) -> tuple[str, ...]:
-    """What receive time and the batch's own clocks say about its times."""
-    batch = verified.batch
-    if any(flag.startswith("body_") for flag in verified.flags):
-        return ()
-    behind_ns = received_ns - batch.last_ns
-    flags = [*clock_rules.own_flags(batch, policy.clock_drift_ppm)]
-    if policy.late_after_s is not None and behind_ns > policy.late_after_s * NS_PER_S:
-        flags.append("late")
-    if policy.future_after_s is not None and -behind_ns > policy.future_after_s * NS_PER_S:
-        flags.append("clock_future")
-    if policy.clock_drift_ppm is not None and chain.clock is not None:
-        flags += clock_rules.chain_flags(chain.clock, batch, policy.clock_drift_ppm)
-    chain.clock = clock_rules.following(chain.clock, batch)
-    return tuple(dict.fromkeys(flags))

@@ -84,6 +84,11 @@ class Recorder:
             count = catch_up(self._ledger, self._store, site)
             self._journal.event(logging.INFO, "store_caught_up", site=site, batches=count)
 
+    @property
+    def ledger(self) -> Ledger:
+        """The ledger, for who works in the same thread."""
+        return self._ledger
+
     def close(self) -> None:
         """Close ledger and store."""
         self._ledger.close()

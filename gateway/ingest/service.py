@@ -14,19 +14,24 @@ from functools import partial
 from typing import TypeVar
 
 from edge_agent.clock import NS_PER_S, Clock
-from edge_agent.errors import StoreError
+from edge_agent.errors import CarbonError, ConfigError, StoreError
 from edge_agent.service import ServiceManager, report_alive
-from edge_agent.wire.keys import KeyRing, Signer, load_signer
+from edge_agent.wire import notes
+from edge_agent.wire.keys import KeyRing, Signer, load_signer, public_key
+from gateway.checkpoints import of_config
 from gateway.config import GatewayConfig
-from gateway.ingest.intake import Intake, Policy, Source
+from gateway.ingest.intake import Intake, Source
 from gateway.ingest.journal import Journal
 from gateway.ingest.link import Delivery, Link
+from gateway.ingest.log_keeper import LogKeeper
+from gateway.ingest.marks import Policy
 from gateway.ingest.recorder import Recorder
 from gateway.ledger import Ledger
 from gateway.store import open_store
 from gateway.trust.approvals import approved
 from gateway.trust.keybook import open_keybook
 from gateway.trust.people import load_people
+from gateway.witness_http import WitnessClient
 
 _REPEAT_S = 0.2
 _FIRST_DELAY_S = 0.2
@@ -48,7 +53,15 @@ async def serve(config: GatewayConfig, clock: Clock) -> None:
         recorder, keys = await loop.run_in_executor(executor, _open, config, signer, clock)
         try:
             service = _Service(config, recorder, executor, clock)
-            await service.run([(one.site, one.agent) for one in keys.enrolments()])
+            keeper = LogKeeper(
+                of_config(recorder.ledger, config),
+                witnesses(config),
+                executor,
+                clock,
+                service.owe_everyone,
+            )
+            sources = [(one.site, one.agent) for one in keys.enrolments()]
+            await service.run(sources, keeper)
         except ExceptionGroup as group:
             raise group.exceptions[0] from group
         finally:
@@ -78,6 +91,25 @@ def _open(config: GatewayConfig, signer: Signer, clock: Clock) -> tuple[Recorder
     return Recorder(intake, ledger, open_store(config), signer, clock), keys
 
 
+def witnesses(config: GatewayConfig) -> list[WitnessClient]:
+    """The configured witnesses.
+
+    Raises:
+        ConfigError: a key file cannot be read as an Ed25519 public key.
+    """
+    clients = []
+    for one in config.log.witnesses:
+        try:
+            spki = public_key(one.public_key.read_bytes()).spki
+            key = notes.note_key(one.name, spki)
+        except (OSError, CarbonError, ValueError) as error:
+            message = f"witness {one.name}: {one.public_key}: {error}"
+            right = "a PEM file with an Ed25519 public key is right"
+            raise ConfigError(message, key="log.witnesses", right=right) from error
+        clients.append(WitnessClient(key, one.url, config.log.witness_timeout_s))
+    return clients
+
+
 class _Service:
     def __init__(
         self, config: GatewayConfig, recorder: Recorder, executor: ThreadPoolExecutor, clock: Clock
@@ -93,21 +125,26 @@ class _Service:
         self._agents: list[Source] = []
         self._loop = asyncio.get_running_loop()
 
-    async def run(self, agents: list[Source]) -> None:
+    async def run(self, agents: list[Source], keeper: LogKeeper) -> None:
         """Heal the store, then connect and work."""
         self._agents = agents
         await self._insist(self._recorder.start)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._link.run(), name="mqtt")
             tasks.create_task(self._work(), name="ingest")
+            tasks.create_task(keeper.run(), name="log")
             manager = ServiceManager(os.environ)
             tasks.create_task(report_alive(manager, self._clock), name="watchdog")
+
+    def owe_everyone(self) -> None:
+        """Every agent gets its ack again: there is news of the log, or a new session."""
+        self._owed.update(self._agents)
+        self._link.arrived.put_nowait(None)
 
     def _subscribed(self) -> None:
         self._journal.event(logging.INFO, "ready")
         self._published_ns.clear()
-        self._owed.update(self._agents)
-        self._link.arrived.put_nowait(None)
+        self.owe_everyone()
 
     async def _work(self) -> None:
         while True:

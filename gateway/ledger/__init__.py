@@ -11,9 +11,11 @@ cannot write two histories: what the other one wrote already is a replay and is 
 
 from gateway.ledger.documents import Document, Draft
 from gateway.ledger.entries import Evidence, ForkedBatch, LedgerRow, QuarantineCount, Refusal
+from gateway.ledger.tree import Checkpoint, Tree
 from gateway.ledger.writer import Ledger
 
 __all__ = [
+    "Checkpoint",
     "Document",
     "Draft",
     "Evidence",
@@ -22,4 +24,5 @@ __all__ = [
     "LedgerRow",
     "QuarantineCount",
     "Refusal",
+    "Tree",
 ]

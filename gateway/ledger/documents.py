@@ -10,7 +10,9 @@ import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from edge_agent.wire import merkle
 from gateway.ledger import schema
+from gateway.ledger.tree import Tree
 
 _COLUMNS = "number, kind, site, id, version, sha256, raw, received_ns"
 
@@ -43,8 +45,9 @@ class Document:
 class Documents:
     """The table; belongs to one open ledger and is used by its thread."""
 
-    def __init__(self, db: sqlite3.Connection) -> None:
+    def __init__(self, db: sqlite3.Connection, tree: Tree) -> None:
         self._db = db
+        self._tree = tree
 
     def add(self, draft: Draft) -> Document:
         """Add the next version of a document, durable on return (inside an open transaction: with it).
@@ -55,7 +58,8 @@ class Documents:
         with schema.stored():
             if self._db.in_transaction:
                 return self._insert(draft)
-            return self._insert_alone(draft)
+            with schema.transaction(self._db):
+                return self._insert(draft)
 
     def all(self, *kinds: str, site: str | None = None, after: int = 0) -> Iterator[Document]:
         """Documents in order of arrival.
@@ -88,16 +92,6 @@ class Documents:
             row = self._db.execute("SELECT coalesce(max(number), 0) FROM documents").fetchone()
         return int(row[0])
 
-    def _insert_alone(self, draft: Draft) -> Document:
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            added = self._insert(draft)
-            self._db.execute("COMMIT")
-        finally:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-        return added
-
     def _insert(self, draft: Draft) -> Document:
         sha256 = hashlib.sha256(draft.raw).digest()
         last = self.newest(draft.kind, draft.site, draft.id)
@@ -109,6 +103,7 @@ class Documents:
             " VALUES (?, ?, ?, ?, ?, ?, ?)",
             (draft.kind, draft.site, draft.id, version, sha256, draft.raw, draft.received_ns),
         )
+        self._tree.append(merkle.document_leaf(draft.kind, draft.site, draft.id, version, sha256))
         added = self.newest(draft.kind, draft.site, draft.id)
         assert added is not None  # noqa: S101  just inserted
         return added

@@ -6,14 +6,16 @@ from typing import Any
 
 from edge_agent.wire.chain import ChainHead
 from edge_agent.wire.keys import Enrolment, KeyRing, public_key
-from gateway.ledger import schema
+from gateway.ledger import lab, packing, schema
 from gateway.ledger.documents import Documents
 from gateway.ledger.entries import LedgerRow, QuarantineCount
+from gateway.ledger.tree import Tree
 
 _PAGE_ROWS = 256
 _MAX_SPAN_NS = 24 * 3600 * 10**9
 _LAST_NS = 2**63 - 1
 _LAST_SEQ = 2**53
+_RAW = 5
 COLUMNS = "id, site, agent, seq, sha256, raw, received_ns, t0, t1, config, flags"
 
 
@@ -22,7 +24,8 @@ class Reader:
 
     def __init__(self, path: Path) -> None:
         self._db = schema.connect(path)
-        self.documents = Documents(self._db)
+        self.tree = Tree(self._db)
+        self.documents = Documents(self._db, self.tree)
 
     def close(self) -> None:
         """Close the file."""
@@ -122,6 +125,20 @@ class Reader:
         query = "SELECT digest FROM configs WHERE site = ? AND agent = ? ORDER BY rowid"
         return [digest for (digest,) in self._all(query, (site, agent))]
 
+    def all_configs(self) -> Iterator[tuple[str, str, bytes, bytes]]:
+        """Site, agent, digest and signed bytes of every configuration, in order of arrival."""
+        with schema.stored():
+            yield from self._db.execute(
+                "SELECT site, agent, digest, raw FROM configs ORDER BY rowid"
+            )
+
+    def all_lab(self) -> Iterator[tuple[str, str, int, bytes]]:
+        """Site, name, version and signed bytes of every lab document, in order of arrival."""
+        with schema.stored():
+            yield from self._db.execute(
+                "SELECT site, name, version, raw FROM lab_documents ORDER BY id"
+            )
+
     def config_uses(
         self, site: str, agent: str, first_seq: int, last_seq: int
     ) -> list[tuple[bytes, int, int, int]]:
@@ -137,6 +154,14 @@ class Reader:
         """The public keys ever enrolled; when each was valid was judged at acceptance."""
         rows = self._all("SELECT site, agent, spki FROM enrolments", ())
         return KeyRing([Enrolment(site, agent, public_key(spki)) for site, agent, spki in rows])
+
+    def lab_documents(self, site: str) -> list[tuple[bytes, bytes]]:
+        """Signed lab documents of a site and the signers' keys (SPKI), by arrival."""
+        return lab.documents(self._db, site)
+
+    def lab_versions(self, site: str, name: str) -> int:
+        """How many versions of a lab document there are."""
+        return lab.versions(self._db, site, name)
 
     def is_frozen(self, site: str, agent: str) -> bool:
         """Whether the agent waits for an operator's decision."""
@@ -173,4 +198,5 @@ class Reader:
 
 def _row(columns: tuple[Any, ...]) -> LedgerRow:
     *most, flags = columns
+    most[_RAW] = packing.unpack(most[_RAW])
     return LedgerRow(*(*most, tuple(flags.split())))

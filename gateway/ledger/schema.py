@@ -42,6 +42,22 @@ CREATE TABLE IF NOT EXISTS documents (
     number INTEGER PRIMARY KEY, kind TEXT NOT NULL, site TEXT NOT NULL, id TEXT NOT NULL,
     version INTEGER NOT NULL, sha256 BLOB NOT NULL, raw BLOB NOT NULL,
     received_ns INTEGER NOT NULL, UNIQUE (kind, site, id, version)) STRICT;
+CREATE TABLE IF NOT EXISTS leaves (
+    position INTEGER PRIMARY KEY, leaf BLOB NOT NULL, hash BLOB NOT NULL) STRICT;
+CREATE INDEX IF NOT EXISTS leaves_by_hash ON leaves (hash);
+CREATE TABLE IF NOT EXISTS nodes (
+    level INTEGER NOT NULL, place INTEGER NOT NULL, hash BLOB NOT NULL,
+    PRIMARY KEY (level, place)) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS checkpoints (
+    size INTEGER PRIMARY KEY, root BLOB NOT NULL, at_ns INTEGER NOT NULL,
+    note TEXT NOT NULL, key BLOB NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS cosignatures (
+    size INTEGER NOT NULL, witness TEXT NOT NULL, line TEXT NOT NULL,
+    PRIMARY KEY (size, witness)) STRICT;
+CREATE TABLE IF NOT EXISTS lab_documents (
+    id INTEGER PRIMARY KEY, site TEXT NOT NULL, name TEXT NOT NULL, version INTEGER NOT NULL,
+    sha256 BLOB NOT NULL, raw BLOB NOT NULL, spki BLOB NOT NULL, received_ns INTEGER NOT NULL,
+    UNIQUE (site, name, version)) STRICT;
 """
 _KEYS = {
     "batches": "site = new.site AND agent = new.agent AND seq = new.seq OR id = new.id",
@@ -51,6 +67,9 @@ _KEYS = {
     "freezes": "id = new.id",
     "documents": "kind = new.kind AND site = new.site AND id = new.id AND version = new.version"
     " OR number = new.number",
+    "leaves": "position = new.position",
+    "nodes": "level = new.level AND place = new.place",
+    "lab_documents": "site = new.site AND name = new.name AND version = new.version OR id = new.id",
 }
 # The insert trigger closes a door: INSERT OR REPLACE deletes without firing delete triggers.
 _TRIGGERS = """
@@ -72,6 +91,19 @@ def stored() -> Iterator[None]:
     except (sqlite3.Error, OSError) as error:
         message = f"ledger: {error}"
         raise StoreError(message) from error
+
+
+@contextmanager
+def transaction(db: sqlite3.Connection) -> Iterator[None]:
+    """All or nothing, durable on leaving; the database's errors as ``StoreError``."""
+    with stored():
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            db.execute("COMMIT")
+        finally:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
 
 
 def connect(path: Path) -> sqlite3.Connection:

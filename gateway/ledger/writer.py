@@ -1,21 +1,27 @@
 """The writing side of the ledger."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 from edge_agent.errors import Replay
+from edge_agent.wire import merkle
 from edge_agent.wire.batch import VerifiedBatch
 from edge_agent.wire.chain import ChainHead, extend
 from edge_agent.wire.cose import Verified
 from edge_agent.wire.keys import Enrolment
-from gateway.ledger import schema
+from gateway.ledger import lab, packing, schema
 from gateway.ledger.entries import Evidence, ForkedBatch, Refusal
 from gateway.ledger.reader import Reader
 
 _QUARANTINED_BYTES = 4_096
 _TOPIC_CHARACTERS = 200
+
+
+def config_leaf(site: str, agent: str, digest: bytes, raw: bytes) -> bytes:
+    """Leaf of a configuration message: its id is ``agent/digest``, its version always 1."""
+    sha256 = hashlib.sha256(raw).digest()
+    return merkle.document_leaf("config", site, f"{agent}/{digest.hex()}", 1, sha256)
 
 
 class Ledger(Reader):
@@ -26,6 +32,9 @@ class Ledger(Reader):
     ) -> None:
         super().__init__(path)
         self._limits = (quarantine_messages, quarantine_per_topic)
+        if not self.tree.size():
+            with schema.transaction(self._db):
+                self._plant()
 
     def append(self, entries: Sequence[tuple[VerifiedBatch, int]]) -> None:
         """Add batches with their receive times, all or none, durable on return.
@@ -38,7 +47,7 @@ class Ledger(Reader):
 
     def write(self, evidence: Evidence) -> None:
         """Add evidence of every kind in one transaction; a fork also freezes its agent."""
-        with self._transaction():
+        with schema.transaction(self._db):
             for site, agent, config, received_ns in evidence.configs:
                 self._insert_config(site, agent, config, received_ns)
             self._insert_batches(evidence.batches)
@@ -53,13 +62,27 @@ class Ledger(Reader):
         """Add a signed configuration under the digest of its payload; known ones stay."""
         self.write(Evidence(configs=[(site, agent, config, received_ns)]))
 
+    def add_lab(
+        self, place: tuple[str, str, int], raw: bytes, spki: bytes, received_ns: int
+    ) -> None:
+        """Add a signed lab document under (site, name, version).
+
+        Raises:
+            StoreError: this version is there already, or the file cannot be written now.
+        """
+        site, name, version = place
+        leaf = merkle.document_leaf("lab", site, name, version, hashlib.sha256(raw).digest())
+        with schema.transaction(self._db):
+            lab.add(self._db, place, raw, spki, received_ns)
+            self.tree.append(leaf)
+
     def quarantine(self, refusal: Refusal) -> None:
         """Keep the beginning of a refused message while there is room; count it always."""
         self.write(Evidence(refusals=[refusal]))
 
     def enrol(self, enrolments: Sequence[Enrolment]) -> None:
         """Remember public keys, so that the ledger can be verified when the file forgot them."""
-        with self._transaction():
+        with schema.transaction(self._db):
             for one in enrolments:
                 key = (one.public.kid, one.site, one.agent)
                 if not self._exists("enrolments", "kid = ? AND site = ? AND agent = ?", key):
@@ -69,12 +92,12 @@ class Ledger(Reader):
 
     def freeze(self, site: str, agent: str, at_ns: int, reason: str) -> None:
         """Accept nothing new of this agent until an operator releases it."""
-        with self._transaction():
+        with schema.transaction(self._db):
             self._insert_freeze(site, agent, at_ns, reason, frozen=True)
 
     def release(self, site: str, agent: str, at_ns: int, reason: str) -> None:
         """An operator's decision that the agent may go on; stays on record."""
-        with self._transaction():
+        with schema.transaction(self._db):
             self._insert_freeze(site, agent, at_ns, reason, frozen=False)
 
     def _insert_batches(self, entries: Sequence[tuple[VerifiedBatch, int]]) -> None:
@@ -94,9 +117,25 @@ class Ledger(Reader):
             self._db.execute(
                 "INSERT INTO batches (site, agent, seq, sha256, raw, received_ns, t0, t1, config,"
                 " flags) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (site, agent, batch.seq, verified.sha256, verified.raw, received_ns,
+                (site, agent, batch.seq, verified.sha256, packing.pack(verified.raw), received_ns,
                  batch.first_ns, batch.last_ns, batch.config_sha256, " ".join(verified.flags)),
             )  # fmt: skip
+            self.tree.append(merkle.batch_leaf(site, agent, batch.seq, verified.sha256))
+
+    def _plant(self) -> None:
+        """Give a ledger from before there was a tree its leaves, in order of arrival."""
+        for digest, site, agent, raw in self._all(
+            "SELECT digest, site, agent, raw FROM configs ORDER BY rowid", ()
+        ):
+            self.tree.append(config_leaf(site, agent, digest, raw))
+        for site, agent, seq, sha256 in self._all(
+            "SELECT site, agent, seq, sha256 FROM batches ORDER BY id", ()
+        ):
+            self.tree.append(merkle.batch_leaf(site, agent, seq, sha256))
+        for one in self.documents.all():
+            self.tree.append(
+                merkle.document_leaf(one.kind, one.site, one.id, one.version, one.sha256)
+            )
 
     def _insert_config(self, site: str, agent: str, config: Verified, received_ns: int) -> None:
         digest = hashlib.sha256(config.payload).digest()
@@ -105,6 +144,7 @@ class Ledger(Reader):
                 "INSERT INTO configs VALUES (?, ?, ?, ?, ?)",
                 (digest, site, agent, config.raw, received_ns),
             )
+            self.tree.append(config_leaf(site, agent, digest, config.raw))
 
     def _insert_fork(self, fork: ForkedBatch) -> None:
         batch = fork.batch.batch
@@ -150,17 +190,6 @@ class Ledger(Reader):
         (kept,) = self._one("SELECT coalesce(max(id), 0) FROM quarantine", ())
         (here,) = self._one("SELECT count(*) FROM quarantine WHERE topic = ?", (topic,))
         return bool(kept < total and here < of_topic)
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        with schema.stored():
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-                self._db.execute("COMMIT")
-            finally:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
 
     def _exists(self, table: str, condition: str, values: Sequence[object]) -> bool:
         query = f"SELECT 1 FROM {table} WHERE {condition}"  # noqa: S608  both are constants here

@@ -3,8 +3,8 @@
 import math
 from collections.abc import Callable, Sequence
 
-from edge_agent.calc.factors import UNVERIFIED
-from edge_agent.calc.windows import NS_PER_S
+from edge_agent.calc.factors import SITE, UNVERIFIED, VERIFIED
+from edge_agent.calc.windows import NS_PER_S, to_local
 from edge_agent.readings import Event
 from gateway.month.model import Work
 
@@ -24,7 +24,7 @@ def tell_events(work: Work, events: Sequence[Event]) -> None:
     for kind, text in _INCIDENTS.items():
         found = [event for event in inside if event["type"] == kind]
         if found:
-            work.result.reservations.append(text(found))
+            work.reserve(text(found))
 
 
 def _gap_text(found: Sequence[Event]) -> str:
@@ -47,10 +47,36 @@ _INCIDENTS: dict[str, Callable[[Sequence[Event]], str]] = {
 }
 
 
+def _tell_plan(work: Work) -> None:
+    """A month that the control plan's validity does not cover, or a missing plan."""
+    plan = work.config.get("control_plan")
+    if not plan:
+        work.reserve("the site has no control plan 无数据质量控制方案")
+        return
+    first, last = (
+        to_local(moment, work.zone).date().isoformat()
+        for moment in (work.result.start_ns, work.result.end_ns - 1)
+    )
+    if first < plan["valid_from"] or last > (plan["valid_to"] or last):
+        work.reserve(
+            f"control plan {plan['id']} v{plan['version']} is valid from {plan['valid_from']} to "
+            f"{plan['valid_to'] or 'further notice'}, not for the whole month 控制方案有效期未覆盖全月"
+        )
+
+
 def reservations(work: Work) -> None:
-    """One reservation for each unverified factor that was used."""
+    """What was used without a check: the plan, factors, open options, a site's own values."""
+    _tell_plan(work)
     for factor_id, factor in sorted(work.used.items()):
         if factor.status == UNVERIFIED:
-            work.result.reservations.append(
+            work.reserve(
                 f"factor {factor_id} = {factor.value:g} {factor.unit} is unverified 因子未经核实"
             )
+        elif factor.status == SITE:
+            work.reserve(
+                f"factor {factor_id} = {factor.value:g} {factor.unit} is the site's own value, "
+                f"{factor.reason} 企业自定因子"
+            )
+    for name, option in sorted(work.choices.items()):
+        if option.status != VERIFIED:
+            work.reserve(f"option {name} = {option.value} is {option.status} 选项未经核实")

@@ -6,136 +6,146 @@ from dataclasses import dataclass
 from typing import Any
 
 from edge_agent.calc import aluminium, pfc
-from edge_agent.calc.rounding import exact, half_up
+from edge_agent.calc.uncertainty import Uncertain
 from edge_agent.calc.windows import MINUTE_NS, NS_PER_S
-from edge_agent.errors import CalculationError
-from gateway.month.meters import metal
-from gateway.month.model import Points, Work, add_factor
+from gateway.month import anode, gases
+from gateway.month.amounts import amount
+from gateway.month.formula import Formula, quotient
+from gateway.month.model import MonthValue, Points, Work
 from gateway.plan import MEASURED
 
 DAY_S = 86_400
 MV_PER_V = 1_000
+_APART = ("ae_su_count", "ae_su_s", "ae_held_count", "ae_held_s")
+_GUIDE = "CETS-AG-04.01-V01-2024; GB/T 32151.4-2015"
 
 
-def potline(work: Work, line: Mapping[str, Any]) -> float:
+def _ratio(above: float, below: float) -> float | None:
+    return above / below if below else None
+
+
+AEF = quotient("N", "D", _GUIDE)
+AED = quotient("T", "N", _GUIDE)
+AEM = quotient("T", "D", _GUIDE)
+PROCESS = Formula("E_anode + E_PFC", _GUIDE, lambda E_anode, E_PFC: E_anode + E_PFC)
+INTENSITY = quotient("E", "P", _GUIDE)
+FARADAY_DIFFERENCE = Formula(
+    "100 × (P − P_F) / P_F",
+    "Faraday's law; cross-check",
+    lambda P, P_F: _ratio(100 * (P - P_F), P_F),
+)
+
+
+def potline(work: Work, line: Mapping[str, Any]) -> MonthValue:
     """All values of one potline; gives its process emissions [t CO2e]."""
     scope = line["id"]
-    metal_t = metal(work, scope)
+    metal = amount(work, "metal_t", scope, _scales(work, scope))
     effects = _effects(work, line)
-    anode = _anode(work, scope, metal_t)
-    gases = _pfc(work, line, metal_t, effects)
-    _auxiliary(work, line, metal_t, effects)
-    work.add("process_co2e_t", scope, math.fsum((anode, gases)), source="anode CO2 + PFC")
-    return math.fsum((anode, gases))
+    from_anodes = anode.co2(work, scope, metal)
+    from_effects = gases.co2e(work, line, metal, effects)
+    _auxiliary(work, line, metal, effects)
+    total = work.compute(
+        "process_co2e_t", scope, PROCESS, {"E_anode": from_anodes, "E_PFC": from_effects}
+    )
+    work.compute("intensity_process", scope, INTENSITY, {"E": total, "P": metal})
+    gases.low_voltage(work, line, metal)
+    return total
 
 
-def _anode(work: Work, scope: str, metal_t: float) -> float:
-    consumption = work.factor("anode.net_consumption")
-    sulphur, ash = work.factor("anode.sulphur"), work.factor("anode.ash")
-    add_factor(work, "net_consumption", scope, consumption)
-    add_factor(work, "sulphur", scope, sulphur, scale=100)
-    add_factor(work, "ash", scope, ash, scale=100)
-    co2 = aluminium.anode_co2(metal_t, consumption.value, sulphur.value, ash.value)
-    rounded = aluminium.anode_co2(
-        float(half_up(metal_t, 2)),
-        float(half_up(consumption.value, 3)),
-        float(half_up(sulphur.value, 4)),
-        float(half_up(ash.value, 4)),
-    )
-    work.add(
-        "anode_co2_t",
-        scope,
-        co2,
-        source="P x NC x (1 - S - A) x 44/12",
-        recomputed=half_up(rounded, 2),
-    )
-    return co2
+def _scales(work: Work, scope: str) -> list[str]:
+    """The scales of a potline where the plan has no line for the metal."""
+    return [
+        meter["id"]
+        for meter in work.config["meters"]
+        if meter["role"] == "metal" and meter["potline"] in (scope, None)
+    ]
 
 
 @dataclass(frozen=True, slots=True)
-class _LineEffects:
-    """Sums over a line's pots in a month."""
+class LineEffects:
+    """A line's effects in a month: reported values, and sums that are needed on the way."""
 
-    cell_days: float
-    out_days: float
-    minutes: float
-    count: int
-    overvoltage_v_s: float
+    minutes: MonthValue
+    count: MonthValue
+    cell_days: MonthValue
+    aem: MonthValue
+    aeo: MonthValue
 
 
-def _effects(work: Work, line: Mapping[str, Any]) -> _LineEffects:
-    scope = line["id"]
+def _effects(work: Work, line: Mapping[str, Any]) -> LineEffects:
+    scope, numbers = line["id"], _pots(line)
     sums = {
-        name: [math.fsum(_pot_points(work, line, number, name).values) for number in _pots(line)]
-        for name in ("observed_s", "out_s", "ae_s", "ae_count", "ae_ov_vs")
-    }
-    observed_s = math.fsum(sums["observed_s"])
-    result = _LineEffects(
-        cell_days=observed_s / DAY_S,
-        out_days=math.fsum(sums["out_s"]) / DAY_S,
-        minutes=math.fsum(sums["ae_s"]) / 60,
-        count=round(math.fsum(sums["ae_count"])),
-        overvoltage_v_s=math.fsum(sums["ae_ov_vs"]),
-    )
-    required_s = len(_pots(line)) * (work.result.end_ns - work.result.start_ns) / NS_PER_S
-    required_s -= result.out_days * DAY_S
-    share = min(1.0, observed_s / required_s) if required_s > 0 else None
-    common: dict[str, Any] = {"completeness": share, "source": "pot voltage, 8 V threshold"}
-    series = tuple(f"{scope}.{_pot_id(number)}.ae_s" for number in _pots(line))
-    count, days = result.count, result.cell_days
-    work.add("pots", scope, len(_pots(line)), source="configuration")
-    work.add("cell_days", scope, days, note=f"out of circuit {result.out_days:.4f} d", **common)
-    work.add("ae_count", scope, count, series=series, method=MEASURED, **common)
-    work.add("ae_minutes", scope, result.minutes, series=series, method=MEASURED, **common)
-    work.add("aef", scope, _ratio(count, days), **common)
-    work.add("aed", scope, _ratio(result.minutes, count), **common)
-    work.add("aem", scope, _ratio(result.minutes, days), series=series, **common)
-    aeo = _ratio(MV_PER_V * result.overvoltage_v_s, days * DAY_S)
-    work.add("aeo", scope, aeo, **common)
-    return result
-
-
-def _pfc(work: Work, line: Mapping[str, Any], metal_t: float, effects: _LineEffects) -> float:
-    """PFC by the slope method [t CO2e]; every result passes Faraday's bound."""
-    scope, technology = line["id"], line["technology"]
-    slope = work.factor(f"pfc.slope.{technology}")
-    ratio = work.factor(f"pfc.c2f6_ratio.{technology}")
-    gwp_cf4, gwp_c2f6 = work.factor("gwp100.cf4"), work.factor("gwp100.c2f6")
-    aem = _ratio(effects.minutes, effects.cell_days)
-    if aem is None:
-        message = f"no cell time of {scope} was observed: AEM is not defined"
-        raise CalculationError(message)
-    gases = pfc.by_slope(aem, metal_t, slope.value, ratio.value)
-    pfc.check_bound(gases.cf4_t * 1_000, 1.1 * line["nominal_ka"], effects.minutes)
-    co2e = pfc.co2e(gases.cf4_t, gases.c2f6_t, gwp_cf4.value, gwp_c2f6.value)
-    ef_c2f6 = gases.ef_cf4_kg_per_t * ratio.value
-    source = f"slope {slope.value} x AEM x P; GWP {gwp_cf4.value:g}, {gwp_c2f6.value:g}"
-    rounded_metal = half_up(metal_t, 2)
-    rounded = (
-        rounded_metal
-        * (
-            half_up(gases.ef_cf4_kg_per_t, 3) * exact(gwp_cf4.value)
-            + half_up(ef_c2f6, 4) * exact(gwp_c2f6.value)
+        name: math.fsum(
+            math.fsum(_pot_points(work, line, number, name).values) for number in numbers
         )
-        / 1_000
-    )
-    work.add("ef_cf4", scope, gases.ef_cf4_kg_per_t, source="slope x AEM")
-    work.add("ef_c2f6", scope, ef_c2f6, source="ratio x EF of CF4")
-    work.add("cf4_t", scope, gases.cf4_t, source=source)
-    work.add("c2f6_t", scope, gases.c2f6_t, source=source)
-    work.add("pfc_co2e_t", scope, co2e, source=source, recomputed=half_up(rounded, 2))
-    return co2e
+        for name in ("observed_s", "out_s", "ae_s", "ae_count", "ae_ov_vs", *_APART)
+    }
+    _tell_apart(work, line, sums)
+    out_days = sums["out_s"] / DAY_S
+    required_s = len(numbers) * (work.result.end_ns - work.result.start_ns) / NS_PER_S
+    required_s -= sums["out_s"]
+    share = min(1.0, sums["observed_s"] / required_s) if required_s > 0 else None
+    common: dict[str, Any] = {"completeness": share, "source": "pot voltage, 8 V threshold"}
+    names = {
+        name: tuple(f"{scope}.{_pot_id(number)}.{name}" for number in numbers)
+        for name in ("observed_s", "ae_s", "ae_count", "ae_ov_vs")
+    }
+    work.add("pots", scope, len(numbers), source="configuration", uncertain=Uncertain(len(numbers)))
+    days = _leaf(
+        work, "cell_days", scope, sums["observed_s"] / DAY_S,
+        series=names["observed_s"], note=f"out of circuit {out_days:.4f} d", **common,
+    )  # fmt: skip
+    count = _leaf(
+        work, "ae_count", scope, round(sums["ae_count"]),
+        series=names["ae_count"], method=MEASURED, **common,
+    )  # fmt: skip
+    minutes = _leaf(
+        work, "ae_minutes", scope, sums["ae_s"] / 60,
+        series=names["ae_s"], method=MEASURED, **common,
+    )  # fmt: skip
+    work.compute("aef", scope, AEF, {"N": count, "D": days})
+    work.compute("aed", scope, AED, {"T": minutes, "N": count})
+    aem = work.compute("aem", scope, AEM, {"T": minutes, "D": days}, series=names["ae_s"])
+    seconds = sums["observed_s"]
+    aeo = _leaf(
+        work, "aeo", scope, _ratio(MV_PER_V * sums["ae_ov_vs"], seconds),
+        series=names["ae_ov_vs"], **common,
+    )  # fmt: skip
+    return LineEffects(minutes, count, days, aem, aeo)
 
 
-def _auxiliary(work: Work, line: Mapping[str, Any], metal_t: float, effects: _LineEffects) -> None:
+def _tell_apart(work: Work, line: Mapping[str, Any], sums: Mapping[str, float]) -> None:
+    """Effects that a reader must know of: of starting pots, and held because all pots jumped."""
+    counted = line["detector"].get("count_start_up", True)
+    if sums["ae_su_count"]:
+        work.reserve(
+            f"{line['id']}: {sums['ae_su_count']:.0f} effects of starting pots, "
+            f"{sums['ae_su_s'] / 60:.2f} min, {'counted' if counted else 'not counted'} 启动槽效应"
+        )
+    if sums["ae_held_count"]:
+        work.reserve(
+            f"{line['id']}: {sums['ae_held_count']:.0f} effects held as suspect and not counted, "
+            f"{sums['ae_held_s'] / 60:.2f} min 全系列同时跳变，存疑未计"
+        )
+
+
+def _leaf(work: Work, parameter: str, scope: str, value: float | None, **more: Any) -> MonthValue:
+    """A value that the pots' own sums give; nobody has stated the detector's uncertainty."""
+    name = f"effect detector {parameter}"
+    given = None if value is None else Uncertain(float(value), {}, frozenset({name}))
+    return work.add(parameter, scope, value, uncertain=given, **more)
+
+
+def _auxiliary(
+    work: Work, line: Mapping[str, Any], metal: MonthValue, effects: LineEffects
+) -> None:
     scope = line["id"]
     current = work.month_points(f"{scope}.current_ka")
     minutes = (work.result.end_ns - work.result.start_ns) / MINUTE_NS
-    mean = _mean(current.values)
     work.add(
         "current_ka",
         scope,
-        mean,
+        _mean(current.values),
         method=MEASURED,
         source=line["current"],
         completeness=len(current.values) / minutes,
@@ -143,14 +153,55 @@ def _auxiliary(work: Work, line: Mapping[str, Any], metal_t: float, effects: _Li
     )
     volts = [_pot_points(work, line, number, "v").values for number in _pots(line)]
     live = [value for values in volts for value in values if value >= line["detector"]["v_out"]]
-    work.add("pot_voltage_v", scope, _mean(live), method=MEASURED, source="pot voltages")
-    charge = math.fsum(current.values) / 60
-    covered_s = 60 * len(current.values)
-    cells = effects.cell_days * DAY_S / covered_s if covered_s else 0.0
-    efficiency = (
-        aluminium.current_efficiency_percent(metal_t, charge, cells) if charge * cells else None
+    work.add(
+        "pot_voltage_v",
+        scope,
+        _mean(live),
+        method=MEASURED,
+        source="pot voltages",
+        series=tuple(f"{scope}.{_pot_id(number)}.v" for number in _pots(line)),
     )
-    work.add("current_efficiency", scope, efficiency, source="tapped metal / Faraday's law")
+    _cross_check(work, line, metal, effects)
+
+
+def _cross_check(
+    work: Work, line: Mapping[str, Any], metal: MonthValue, effects: LineEffects
+) -> None:
+    """Current efficiency, and the metal that the charge can have made (Faraday's law)."""
+    scope = line["id"]
+    current = work.month_points(f"{scope}.current_ka")
+    charge_kah = math.fsum(current.values) / 60
+    covered_s = 60 * len(current.values)
+    cells = float(effects.cell_days.value or 0) * DAY_S / covered_s if covered_s else 0.0
+    metal_t = float(metal.value or 0)
+    efficiency = (
+        aluminium.current_efficiency_percent(metal_t, charge_kah, cells)
+        if charge_kah * cells
+        else None
+    )
+    seen = (f"{scope}.current_ka",)
+    work.add(
+        "current_efficiency", scope, efficiency, source="tapped metal / Faraday's law", series=seen
+    )
+    assumed = line["current_efficiency_percent"]
+    faraday_t = aluminium.ALUMINIUM_G_PER_AH * 1e-3 * charge_kah * cells * assumed / 100
+    faraday = work.add(
+        "metal_faraday_t",
+        scope,
+        faraday_t,
+        source=f"0.3356 g/Ah x {charge_kah:.6g} kAh x {cells:.6g} pots x {assumed:g} % (configured)",
+        series=seen,
+    )
+    work.compute("metal_difference", scope, FARADAY_DIFFERENCE, {"P": metal, "P_F": faraday})
+
+
+def check_bound(line: Mapping[str, Any], cf4_t: float, minutes: float) -> None:
+    """Refuse a CF4 mass that no current could have made.
+
+    Raises:
+        CalculationError: it exceeds Faraday's bound.
+    """
+    pfc.check_bound(cf4_t * 1_000, 1.1 * line["nominal_ka"], minutes)
 
 
 def _pots(line: Mapping[str, Any]) -> range:
@@ -164,10 +215,6 @@ def _pot_id(number: int) -> str:
 
 def _pot_points(work: Work, line: Mapping[str, Any], number: int, name: str) -> Points:
     return work.month_points(f"{line['id']}.{_pot_id(number)}.{name}")
-
-
-def _ratio(above: float, below: float) -> float | None:
-    return above / below if below else None
 
 
 def _mean(values: Sequence[float]) -> float | None:

@@ -32,7 +32,9 @@ def to_plain(month: Month, configuration: Configuration, ranges: Sequence[BatchR
         "site": month.site,
         "month": month.month,
         "timezone": configuration.plain["timezone"],
-        "sector": "aluminium smelting 铝冶炼",
+        "sector": f"{month.form.en} {month.form.zh}",
+        "form": {"id": month.form.id, "version": month.form.version, "guide": month.form.guide},
+        "control_plan": _plan(configuration),
         "factor_set": {
             "id": configuration.factors.id,
             "version": configuration.factors.version,
@@ -55,6 +57,11 @@ def to_plain(month: Month, configuration: Configuration, ranges: Sequence[BatchR
     }
 
 
+def _plan(configuration: Configuration) -> dict[str, Any] | None:
+    plan = configuration.plain.get("control_plan")
+    return {key: plan[key] for key in ("id", "version", "valid_from", "author")} if plan else None
+
+
 def _value(value: MonthValue, ranges: Sequence[BatchRange]) -> dict[str, Any]:
     parameter = value.parameter
     return {
@@ -68,11 +75,29 @@ def _value(value: MonthValue, ranges: Sequence[BatchRange]) -> dict[str, Any]:
         "unit": value.unit,
         "method": value.method,
         "source": value.source,
+        "clause": value.clause,
+        "supporting": value.evidence,
         "completeness": None if value.completeness is None else f"{value.completeness:.6f}",
-        "substitutions": [],
+        "uncertainty": _uncertainty(value),
+        "substitutions": [
+            {
+                "hour": item.start_ns,
+                "method": item.method.value,
+                "value": str(item.amount),
+                "missing_s": str(item.missing_s),
+                "source": item.source,
+            }
+            for item in value.substituted
+        ],
+        "formula": value.formula.with_numbers(value.terms) if value.formula else None,
+        "inputs": [
+            {"symbol": symbol, "name": term.name, "value": _text(term.value), "unit": term.unit}
+            for symbol, term in value.terms
+        ],
         "note": value.note,
         "evidence": {
             "series": list(value.series),
+            "documents": list(value.documents),
             "batches": [
                 {
                     "agent": item.agent,
@@ -83,6 +108,26 @@ def _value(value: MonthValue, ranges: Sequence[BatchRange]) -> dict[str, Any]:
                 for item in ranges
             ],
         },
+    }
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)
+
+
+def _uncertainty(value: MonthValue) -> dict[str, Any] | None:
+    """Relative expanded uncertainty (k = 2) to four significant digits, and what nobody stated.
+
+    A value that lists ``unstated`` inputs has at least this uncertainty.
+    """
+    given = value.uncertain
+    if given is None:
+        return None
+    relative = value.relative_uncertainty
+    return {
+        "relative": None if relative is None else f"{relative:.4g}",
+        "k": 2,
+        "unstated": sorted(given.unstated),
     }
 
 
@@ -127,6 +172,7 @@ def to_xlsx(plain: Any) -> bytes:
     sheet = book.active
     assert isinstance(sheet, Worksheet)  # noqa: S101  a new workbook has one
     _values_sheet(sheet, plain)
+    _substitutions_sheet(book.create_sheet("substituted 替代"), plain)
     _effects_sheet(book.create_sheet("effects 效应"), plain)
     _evidence_sheet(book.create_sheet("evidence 证据"), plain)
     book.properties.created = datetime(2000, 1, 1, tzinfo=UTC).replace(tzinfo=None)
@@ -170,12 +216,17 @@ def _values_sheet(sheet: Worksheet, plain: Any) -> None:
         "value 数值",
         "method 获取方式",
         "source 数据来源",
+        "evidence 支撑材料",
+        "clause 条款",
         "completeness 完整率",
+        "uncertainty 不确定度 (k=2)",
+        "recomputed 由修约值复算",
+        "substituted hours 替代小时数",
         "batches 批次",
         "root 默克尔根",
         "note 备注",
     )
-    _table(sheet, 4, head, (30, 32, 13, 16, 16, 17, 50, 14, 16, 24, 36))
+    _table(sheet, 4, head, (30, 32, 17, 16, 16, 17, 50, 30, 30, 14, 14, 16, 14, 16, 24, 36))
     sheet.freeze_panes = "A5"
     for row, item in enumerate(plain["parameters"], start=5):
         batches = item["evidence"]["batches"]
@@ -188,7 +239,12 @@ def _values_sheet(sheet: Worksheet, plain: Any) -> None:
             item["reported"],
             item["method"],
             item["source"],
+            item["supporting"],
+            item["clause"],
             "" if covered is None else f"{100 * float(covered):.2f} %",
+            _percent(item["uncertainty"]),
+            item["recomputed_from_rounded"] or "",
+            f"{sum(float(one['missing_s']) for one in item['substitutions']) / 3600:.2f}",
             ", ".join(f"{part['first_seq']}-{part['last_seq']}" for part in batches),
             ", ".join(part["root"] for part in batches),
             item["note"],
@@ -198,6 +254,13 @@ def _values_sheet(sheet: Worksheet, plain: Any) -> None:
         _numeric(sheet, row, 5, item["reported"])
 
 
+def _percent(uncertainty: dict[str, Any] | None) -> str:
+    if uncertainty is None or uncertainty["relative"] is None:
+        return "not stated 未给出"
+    least = "≥ " if uncertainty["unstated"] else ""
+    return f"{least}{100 * float(uncertainty['relative']):.3g} %"
+
+
 def _numeric(sheet: Worksheet, row: int, column: int, reported: str | None) -> None:
     """The figure as a number with the form's decimals, where there is one."""
     if reported is None:
@@ -205,6 +268,39 @@ def _numeric(sheet: Worksheet, row: int, column: int, reported: str | None) -> N
     place = sheet.cell(row, column, float(reported))
     decimals = len(reported.partition(".")[2])
     place.number_format = "0." + "0" * decimals if decimals else "0"
+
+
+def _substitutions_sheet(sheet: Worksheet, plain: Any) -> None:
+    """Every substituted hour: what, which hour, how, how much, from what."""
+    head = (
+        "parameter 信息项",
+        "scope 范围",
+        "hour 小时",
+        "missing, s 缺失秒数",
+        "method 替代方法",
+        "value 替代值",
+        "unit 单位",
+        "source 替代依据",
+    )
+    _table(sheet, 1, head, (30, 17, 24, 14, 22, 18, 12, 60))
+    zone = ZoneInfo(plain["timezone"])
+    row = 1
+    for item in plain["parameters"]:
+        for one in item["substitutions"]:
+            row += 1
+            hour = to_local(one["hour"], zone).isoformat(sep=" ", timespec="seconds")
+            values = (
+                f"{item['zh']} {item['en']}",
+                item["scope"],
+                hour,
+                float(one["missing_s"]),
+                one["method"],
+                float(one["value"]),
+                item["unit"],
+                one["source"],
+            )
+            for column, value in enumerate(values, start=1):
+                sheet.cell(row, column, cell(value))
 
 
 def _effects_sheet(sheet: Worksheet, plain: Any) -> None:

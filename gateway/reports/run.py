@@ -4,7 +4,7 @@ The report reads the store. The same figures are then computed from the signed b
 ledger; a difference stops the report and names the series and hours.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,8 +14,8 @@ from edge_agent.calc.windows import month_bounds
 from edge_agent.errors import CarbonError
 from edge_agent.readings import Event, Record
 from edge_agent.wire import cbor
-from edge_agent.wire.keys import KeyRing, PublicKey, Signer
-from gateway import bundle, month
+from edge_agent.wire.keys import KeyRing, PublicKey, Signer, public_key
+from gateway import bundle, lab, log_evidence, month
 from gateway.evidence import (
     BatchRange,
     BatchReader,
@@ -25,9 +25,11 @@ from gateway.evidence import (
     open_config,
     replay,
 )
+from gateway.lab import Papers
 from gateway.ledger.reader import Reader as LedgerReader
 from gateway.month import LOOKBACK_NS, Month, Points
 from gateway.reports import render
+from gateway.reports.basis import basis
 
 
 class ReportStopped(CarbonError):
@@ -82,6 +84,8 @@ class Proof:
     month: Month
     configuration: Configuration
     ranges: Sequence[BatchRange]
+    papers: Papers
+    reader: BatchReader
 
 
 def make(
@@ -104,12 +108,16 @@ def make(
     files: dict[str, bytes] = {}
     proof = prove(ledger, site, month_name, files)
     plain = render.to_plain(proof.month, proof.configuration, proof.ranges)
+    files |= _log(ledger, site, proof, files)
     _compare(plain, _from_store(store, site, proof), proof)
     files |= {
         "month.cbor": render.month_record(plain),
         "report.json": render.to_json(plain),
         "report.xlsx": render.to_xlsx(plain),
-        "keys.cbor": bundle.pack_keys(_keys(ledger, site, proof.ranges), signer.public_spki()),
+        "keys.cbor": bundle.pack_keys(
+            _keys(ledger, site, proof.ranges), signer.public_spki(), proof.papers.persons
+        ),
+        **{f"lab/{sha256}.cose": raw for sha256, raw in proof.papers.raw.items()},
     }
     out.mkdir(parents=True, exist_ok=True)
     path = out / f"month-{site}-{month_name}.bundle"
@@ -119,10 +127,22 @@ def make(
     return Made(plain, (out / "report.json", out / "report.xlsx", path), manifest)
 
 
+def _log(
+    ledger: LedgerReader, site: str, proof: Proof, files: Mapping[str, bytes]
+) -> dict[str, bytes]:
+    """The log's proof of everything signed, when a checkpoint covers it."""
+    leaves = log_evidence.leaves_of(site, proof.ranges, files)
+    indexes = [ledger.tree.index_of(leaf) for leaf in leaves.values()]
+    made = ledger.tree.checkpoint_from(max(index or 0 for index in indexes) + 1)
+    if made is None:
+        return {}
+    return log_evidence.pack(ledger.tree, made.size, made.note, made.key, leaves)
+
+
 def prove(ledger: LedgerReader, site: str, month_name: str, files: dict[str, bytes]) -> Proof:
     """The month from the signed batches; puts batches and configurations into ``files``."""
     ring = ledger.key_ring()
-    zone = _zone(ledger, site, ring)
+    zone = zone_of(ledger, site)
     start_ns, end_ns = month_bounds(month_name, zone)
     reader = BatchReader()
     ranges: list[BatchRange] = []
@@ -140,22 +160,45 @@ def prove(ledger: LedgerReader, site: str, month_name: str, files: dict[str, byt
         message = f"there is no batch of {site} in {month_name}"
         raise EvidenceGap(message)
     configuration = merge([_configs(ledger, site, item, ring, files) for item in ranges])
-    computed = month.compute(
-        configuration.plain, configuration.factors, month_name, reader, reader.events
-    )
-    return Proof(computed, configuration, ranges)
+    papers = lab_papers(ledger, site).within(start_ns, end_ns)
+    given = basis(configuration, papers.entries)
+    computed = month.compute(given, month_name, reader, reader.events)
+    computed.reservations += reader.marks.reservations()
+    return Proof(computed, configuration, ranges, papers, reader)
 
 
-def _zone(ledger: LedgerReader, site: str, ring: KeyRing) -> ZoneInfo:
+def lab_papers(ledger: LedgerReader, site: str) -> Papers:
+    """A site's lab documents, by the keys that they were accepted with."""
+    rows = ledger.lab_documents(site)
+    persons: dict[str, list[PublicKey]] = {}
+    for raw, spki in rows:
+        persons.setdefault(lab.author_of(raw), []).append(public_key(spki))
+    return lab.check(site, (raw for raw, _ in rows), persons)
+
+
+def zone_of(ledger: LedgerReader, site: str) -> ZoneInfo:
     """Plant local time by the newest configuration of the site's first agent."""
+    return ZoneInfo(newest_configuration(ledger, site).plain["timezone"])
+
+
+def newest_configuration(ledger: LedgerReader, site: str) -> Configuration:
+    """The newest configurations of a site's agents as one.
+
+    Raises:
+        EvidenceGap: the ledger holds none, or they contradict each other.
+    """
+    ring = ledger.key_ring()
+    found: list[Configuration] = []
     for agent in ledger.agents(site):
         for digest in reversed(ledger.config_digests(site, agent)):
             raw = ledger.config(site, agent, digest)
             if raw is not None:
-                plain = open_config(raw, _agent_keys(ring, site, agent)).plain
-                return ZoneInfo(plain["timezone"])
-    message = f"the ledger holds no configuration of site {site!r}"
-    raise EvidenceGap(message)
+                found.append(open_config(raw, _agent_keys(ring, site, agent)))
+                break
+    if not found:
+        message = f"the ledger holds no configuration of site {site!r}"
+        raise EvidenceGap(message)
+    return merge(found)
 
 
 def _configs(
@@ -193,13 +236,8 @@ def _from_store(store: MonthStore, site: str, proof: Proof) -> Any:
     start_ns, end_ns = proof.month.start_ns, proof.month.end_ns
     events = list(store.read_events(site, start_ns - LOOKBACK_NS, end_ns + LOOKBACK_NS))
     configuration = proof.configuration
-    computed = month.compute(
-        configuration.plain,
-        configuration.factors,
-        proof.month.month,
-        StoreReader(store, site),
-        events,
-    )
+    given = basis(configuration, proof.papers.entries)
+    computed = month.compute(given, proof.month.month, StoreReader(store, site), events)
     return render.to_plain(computed, configuration, proof.ranges)
 
 

@@ -12,7 +12,7 @@ from edge_agent.wire import certificates
 from edge_agent.wire.keys import PublicKey, public_key
 from gateway.config import GatewayConfig
 
-Role = Literal["operator", "approver"]
+Role = Literal["operator", "approver", "analyst"]
 _NEVER_NS = 2**63 - 1
 
 

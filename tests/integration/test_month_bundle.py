@@ -25,7 +25,10 @@ from edge_agent.wire.chain import ChainHead
 from edge_agent.wire.cose import MessageType
 from edge_agent.wire.keys import Enrolment, KeyRing, create_signer, public_key
 from gateway import bundle as bundle_
+from gateway import trust_file
 from gateway import verify as verify_
+from gateway.cli import main
+from gateway.explain import explain
 from gateway.ledger import Ledger
 from gateway.reports import run as reports
 from gateway.store.base import Projection
@@ -43,6 +46,7 @@ def small_plant(folder):
         tag["repeat"]["to"] = 2
     plain["potlines"][0]["pots"]["count"] = 2
     plain["time"] = {"source": "device", "lateness_s": 5}
+    plain["control_plan"] = str(ROOT / "configs/plants/aluminium.plan.yaml")
     path = folder / "agent.yaml"
     path.write_text(yaml.safe_dump(plain))
     return config_.load(path)
@@ -124,6 +128,29 @@ def test_the_untouched_bundle_matches(month):
     assert verdict.proven, verdict.difference
 
 
+def test_every_value_of_the_smelter_is_explained(month):
+    content = verify_.verify(month[1].files[2]).content
+    assert {value.parameter.id for value in content.month.values} >= {"pfc_co2e_t", "anode_co2_t"}
+    for value in content.month.values:
+        text = explain(content, value.parameter.id, value.scope)
+        assert value.parameter.zh in text
+        if value.formula:
+            assert value.formula.with_numbers(value.terms) in text
+    total = explain(content, "total_co2e_t", None, hours=True)
+    for word in ("line1.pot001.ae_s", "metal.count", "pfc.slope.cwpb", "gw-01 batch", "root"):
+        assert word in total
+
+
+def test_the_explain_command_reads_a_bundle_offline(month, capsys):
+    bundle = str(month[1].files[2])
+    assert main(["explain", "--bundle", bundle, "--parameter", "aem", "--scope", "line1"]) == 0
+    said = capsys.readouterr().out
+    assert "平均每天每槽阳极效应持续时间 AEM" in said
+    assert "公式 formula      T / D" in said
+    assert main(["explain", "--bundle", bundle, "--parameter", "joy"]) == 2
+    assert "it has: metal_t" in capsys.readouterr().err
+
+
 def test_the_command_line_says_match_and_exits_zero(month):
     command = [Path(sys.executable).parent / "carbon-gateway", "verify", month[1].files[2]]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -142,9 +169,9 @@ def test_the_trust_file_must_name_the_keys(month, tmp_path):
     agent = public_key((folder / "k/agent.pub.pem").read_bytes())
     trust = tmp_path / "trust.toml"
     trust.write_text(f'trusted = ["{gateway.kid.hex()}", "{agent.kid.hex()}"]')
-    assert verify_.verify(made.files[2], verify_.load_trust(trust)).proven
+    assert verify_.verify(made.files[2], trust_file.load(trust)).proven
     trust.write_text(f'trusted = ["{gateway.kid.hex()}"]')
-    verdict = verify_.verify(made.files[2], verify_.load_trust(trust))
+    verdict = verify_.verify(made.files[2], trust_file.load(trust))
     assert agent.kid.hex() in verdict.difference
 
 

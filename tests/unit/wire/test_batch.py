@@ -57,6 +57,9 @@ def batches(draw):
         "columns": columns,
         "events": tuple(draw(st.lists(event, max_size=4))),
         "legal_sha256": draw(st.none() | st.binary(min_size=32, max_size=32)),
+        "log": draw(
+            st.none() | st.tuples(st.integers(1, 2**63 - 1), st.binary(min_size=32, max_size=32))
+        ),
     }
 
 

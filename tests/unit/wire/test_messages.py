@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_agent import errors
-from edge_agent.wire import cbor, cose, topics
+from edge_agent.wire import cbor, cose, notes, topics
 from edge_agent.wire.cose import MessageType
 from edge_agent.wire.keys import public_key
 from edge_agent.wire.messages import Ack, Status, sign_ack, sign_status, verify_ack, verify_status
@@ -72,17 +72,24 @@ ACK_FIELDS = {
     "proof": None,
 }
 WRONG = [None, True, -1, 1.5, "41", b"41", [], {}, [1], [1, True], [1, 2, 3]]
-RIGHT = {"held": [None], "want_config": [True]}
+RIGHT = {"held": [None], "want_config": [True], "log": [None, b"41"], "proof": [None, []]}
+ACK_NAMES = ["v", "site", "agent", "seq", "hash", "at", "held", "want_config", "log", "proof"]
 
 
 @pytest.mark.parametrize("value", WRONG, ids=repr)
-@pytest.mark.parametrize("name", ["v", "site", "agent", "seq", "hash", "at", "held", "want_config"])
+@pytest.mark.parametrize("name", ACK_NAMES)
 def test_an_ack_with_a_field_of_the_wrong_type_is_refused(name, value, gateway_signer, find):
     if value in RIGHT.get(name, []) or (name in ("site", "agent") and isinstance(value, str)):
         return
     payload = cbor.encode(ACK_FIELDS | {name: value})
     with pytest.raises(errors.BadProfile):
         verify_ack(cose.sign(MessageType.ACK, payload, gateway_signer), find)
+
+
+def test_a_checkpoint_with_its_proof_travels_in_an_ack(gateway_signer, find):
+    note = notes.sign_checkpoint(notes.Head("carbon-log/test", 7, bytes(32)), gateway_signer)
+    ack = Ack("al-001", "gw-01", 41, bytes(32), 5, log=note, proof=(bytes(32), bytes([1]) * 32))
+    assert verify_ack(sign_ack(ack, gateway_signer), find) == ack
 
 
 @pytest.mark.parametrize("name", ["v", "site", "seq", "hash", "held", "want_config"])

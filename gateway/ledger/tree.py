@@ -1,0 +1,136 @@
+"""The one growing Merkle tree over everything signed that the ledger holds, and its checkpoints.
+
+A leaf is added in the transaction that adds its document, so tree and documents cannot part. Of
+the inner nodes only complete subtrees are stored (one for each leaf on average); roots and proofs
+of any size come from them by O(log n) look-ups.
+"""
+
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from edge_agent.errors import StoreError
+from edge_agent.wire import merkle
+from gateway.ledger import schema
+
+_PAGE = "SELECT position, leaf, hash FROM leaves WHERE position BETWEEN ? AND ? ORDER BY position"
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A signed statement of the tree's size and root, as text: when, and by which raw key."""
+
+    size: int
+    root: bytes
+    at_ns: int
+    note: str
+    key: bytes
+
+
+class Tree:
+    """The tree; belongs to one open ledger and is used by its thread."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+
+    def append(self, leaf: bytes) -> int:
+        """Add a leaf's data inside an open transaction; gives its index."""
+        index = self.size()
+        found = merkle.leaf_hash(leaf)
+        self._db.execute("INSERT INTO leaves VALUES (?, ?, ?)", (index, leaf, found))
+        level, place = 0, index
+        while place % 2:
+            found = merkle.node_hash(self.node(level, place - 1), found)
+            level, place = level + 1, place >> 1
+            self._db.execute("INSERT INTO nodes VALUES (?, ?, ?)", (level, place, found))
+        return index
+
+    def size(self) -> int:
+        """Number of leaves."""
+        return int(self._all("SELECT coalesce(max(position) + 1, 0) FROM leaves")[0][0])
+
+    def root(self, size: int | None = None) -> bytes:
+        """Root over the first ``size`` leaves, all of them when None."""
+        return merkle.range_root(0, self.size() if size is None else size, self.node)
+
+    def node(self, level: int, place: int) -> bytes:
+        """Hash of a complete subtree.
+
+        Raises:
+            StoreError: the ledger lacks it.
+        """
+        if level == 0:
+            rows = self._all("SELECT hash FROM leaves WHERE position = ?", place)
+        else:
+            rows = self._all("SELECT hash FROM nodes WHERE level = ? AND place = ?", level, place)
+        if not rows:
+            message = f"ledger: the tree lacks node {place} of level {level}"
+            raise StoreError(message)
+        return bytes(rows[0][0])
+
+    def index_of(self, leaf: bytes) -> int | None:
+        """Where a leaf's data stands; None when it is not in the tree."""
+        rows = self._all(
+            "SELECT position FROM leaves WHERE hash = ? AND leaf = ?", merkle.leaf_hash(leaf), leaf
+        )
+        return int(rows[0][0]) if rows else None
+
+    def leaves(self, start: int = 0, end: int | None = None) -> Iterator[tuple[int, bytes, bytes]]:
+        """Index, data and stored hash of the leaves [start, end)."""
+        page = 1_000
+        end = self.size() if end is None else end
+        while start < end:
+            last = min(start + page, end) - 1
+            yield from self._all(_PAGE, start, last)
+            start = last + 1
+
+    def inclusion(self, index: int, size: int) -> list[bytes]:
+        """Path from a leaf to the root of the first ``size`` leaves."""
+        return merkle.inclusion(index, size, self.node)
+
+    def consistency(self, old: int, new: int) -> list[bytes]:
+        """Proof that the tree of ``new`` leaves grew out of the one of ``old``."""
+        return merkle.consistency(old, new, self.node)
+
+    def add_checkpoint(self, checkpoint: Checkpoint) -> None:
+        """Keep a checkpoint; durable on return. The first one of a size stays."""
+        row = (
+            checkpoint.size, checkpoint.root, checkpoint.at_ns, checkpoint.note, checkpoint.key
+        )  # fmt: skip
+        self._all("INSERT OR IGNORE INTO checkpoints VALUES (?, ?, ?, ?, ?)", *row)
+
+    def add_cosignature(self, size: int, witness: str, line: str) -> None:
+        """Keep a witness's signature line for a checkpoint; durable on return."""
+        self._all("INSERT OR IGNORE INTO cosignatures VALUES (?, ?, ?)", size, witness, line)
+
+    def checkpoint(self, at_most: int | None = None) -> Checkpoint | None:
+        """The newest checkpoint (of at most a size); None before the first."""
+        rows = self._all(
+            "SELECT size, root, at_ns, note, key FROM checkpoints WHERE size <= ?"
+            " ORDER BY size DESC LIMIT 1",
+            2**62 if at_most is None else at_most,
+        )
+        return Checkpoint(*rows[0]) if rows else None
+
+    def checkpoint_from(self, size: int) -> Checkpoint | None:
+        """The oldest checkpoint of at least this size; None when there is none yet."""
+        rows = self._all(
+            "SELECT size, root, at_ns, note, key FROM checkpoints WHERE size >= ? ORDER BY size LIMIT 1",
+            size,
+        )
+        return Checkpoint(*rows[0]) if rows else None
+
+    def checkpoints(self) -> list[Checkpoint]:
+        """All checkpoints, oldest first."""
+        query = "SELECT size, root, at_ns, note, key FROM checkpoints ORDER BY size"
+        return [Checkpoint(*row) for row in self._all(query)]
+
+    def cosignatures(self, size: int) -> list[str]:
+        """Signature lines of the witnesses of a checkpoint, by name."""
+        query = "SELECT line FROM cosignatures WHERE size = ? ORDER BY witness"
+        return [line for (line,) in self._all(query, size)]
+
+    def _all(self, query: str, *values: object) -> list[tuple[Any, ...]]:
+        with schema.stored():
+            return self._db.execute(query, values).fetchall()

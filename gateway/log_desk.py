@@ -1,0 +1,132 @@
+"""Verbs about the log: ``checkpoint``, ``log``, ``log-export`` and ``witness``."""
+
+import argparse
+import json
+import signal
+import threading
+from contextlib import closing
+from pathlib import Path
+
+from pydantic import Field
+
+from edge_agent.clock import SystemClock
+from edge_agent.errors import CarbonError, ConfigError
+from edge_agent.wire import keys, notes
+from edge_agent.wire.notes import NoteKey
+from gateway import checkpoints, tiles
+from gateway import config as config_
+from gateway.config import Section
+from gateway.ledger import Ledger
+from gateway.witness import Witness
+from gateway.witness_http import serving
+
+FAILED = 1
+
+
+def checkpoint(args: argparse.Namespace) -> int:
+    """State the log as it is now, signed, and print the checkpoint."""
+    config = config_.load(args.config)
+    with closing(Ledger(config.ledger_path)) as ledger:
+        made = checkpoints.of_config(ledger, config).now(SystemClock().utc_ns())
+        if made is None:
+            print("the ledger is empty")
+            return FAILED
+        print(made.note + "".join(ledger.tree.cosignatures(made.size)), end="")
+    return 0
+
+
+def show(args: argparse.Namespace) -> int:
+    """Show the log: origin, public key, checkpoints and who cosigned them."""
+    config = config_.load(args.config)
+    with closing(Ledger(config.ledger_path)) as ledger:
+        key = checkpoints.of_config(ledger, config).key
+        print(f"origin      {key.name}")
+        print(f"public key  {key.public.hex()}")
+        print(f"leaves      {ledger.tree.size()}")
+        for made in ledger.tree.checkpoints()[-args.last :]:
+            names = [line.split(" ")[1] for line in ledger.tree.cosignatures(made.size)]
+            witnessed = ", ".join(names) or "not witnessed"
+            print(f"checkpoint  {made.size:10d}  {made.root.hex()}  {witnessed}")
+    return 0
+
+
+def trust(args: argparse.Namespace) -> int:
+    """Print a trust file of this gateway; a verifier compares its keys with what was told."""
+    config = config_.load(args.config)
+    with closing(Ledger(config.ledger_path)) as ledger:
+        log = checkpoints.of_config(ledger, config).key
+        enrolled = [one.public.kid.hex() for one in ledger.key_ring().enrolments()]
+    own = keys.load_signer(config.keys.ack).kid.hex()
+    print(f"trusted = {json.dumps(sorted({own, *enrolled}), indent=2)}")
+    print(f"quorum = {min(1, len(config.log.witnesses))}")
+    print(f'\n[log]\norigin = "{log.name}"\nkey = "{log.public.hex()}"')
+    for one in config.log.witnesses:
+        spki = keys.public_key(one.public_key.read_bytes()).spki
+        public = notes.note_key(one.name, spki).public
+        print(f'\n[[witness]]\nname = "{one.name}"\nkey = "{public.hex()}"')
+    return 0
+
+
+def export(args: argparse.Namespace) -> int:
+    """Write the log up to its newest checkpoint as a folder of static files."""
+    config = config_.load(args.config)
+    with closing(Ledger(config.ledger_path)) as ledger:
+        made = ledger.tree.checkpoint()
+        if made is None:
+            print("there is no checkpoint yet")
+            return FAILED
+        count = tiles.export(ledger.tree, made, args.out)
+    print(f"{count} files of {made.size} leaves in {args.out}")
+    return 0
+
+
+class KnownLog(Section):
+    """A log that a witness knows."""
+
+    origin: str
+    public_key: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+
+class WitnessFile(Section):
+    """The witness's file."""
+
+    name: str = Field(min_length=1, max_length=200)
+    key: config_.FilePath
+    state_dir: config_.FilePath
+    host: str = "127.0.0.1"
+    port: int = Field(default=8091, ge=0, le=65_535)
+    logs: list[KnownLog] = Field(min_length=1)
+
+
+def witness(args: argparse.Namespace) -> int:
+    """Run a witness until SIGTERM or SIGINT."""
+    file = config_.load_as(args.config, WitnessFile)
+    signer = keys.load_signer(file.key)
+    try:
+        notes.note_key(file.name, signer.public_spki())
+    except CarbonError as error:
+        raise ConfigError(str(error), file=str(args.config), key="name") from error
+    logs = [NoteKey(one.origin, bytes.fromhex(one.public_key)) for one in file.logs]
+    state = Witness(file.state_dir / "witness.sqlite", file.name, signer, logs, SystemClock())
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    with serving(state, file.host, file.port) as (host, port):
+        print(f"witness {file.name} listens on http://{host}:{port}", flush=True)
+        stop.wait()
+    return 0
+
+
+def add_config(parser: argparse.ArgumentParser) -> None:
+    """The configuration's argument."""
+    parser.add_argument("config", type=Path, metavar="CONFIG", help="the file")
+
+
+def add_last(parser: argparse.ArgumentParser) -> None:
+    """How much of the log is shown."""
+    parser.add_argument("--last", type=int, default=10, help="this many checkpoints")
+
+
+def add_out(parser: argparse.ArgumentParser) -> None:
+    """Where an export goes."""
+    parser.add_argument("--out", type=Path, required=True, help="folder for the files")
