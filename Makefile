@@ -36,6 +36,7 @@ fix: install
 	@$(BIN)/ruff format . ; $(BIN)/ruff check --fix .
 
 bench: install
+	@$(BIN)/python benchmarks/calc.py
 	@$(BIN)/python benchmarks/latency.py
 
 lock:

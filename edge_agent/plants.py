@@ -182,9 +182,13 @@ class Meter(_Strict):
     potline: str | None = None
     max_gap_s: float = Field(default=300.0, gt=0, le=3_600)
     instrument: str = ""
+    maker: str = ""
+    model: str = ""
+    serial_number: str = ""
     gas_at: Literal["normal", "sales_20c"] = "normal"
     accuracy_class: str = ""
     mpe_percent: float | None = Field(default=None, gt=0, lt=100)
+    calibrated_on: date | None = None
     calibrated_until: date | None = None
 
     @model_validator(mode="after")

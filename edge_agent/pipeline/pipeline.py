@@ -20,15 +20,9 @@ from edge_agent.calc.integration import TotaliserRule
 from edge_agent.calc.windows import MINUTE_NS, hour_offset_ns
 from edge_agent.config import AgentConfig, totaliser_of
 from edge_agent.pipeline.buffers import SignalBuffer
-from edge_agent.pipeline.meters import (
-    FuelFactors,
-    MeterWorker,
-    RateWorker,
-    SignalWorker,
-    amount_unit,
-    is_rate,
-)
+from edge_agent.pipeline.meters import FuelFactors, MeterWorker, SignalWorker
 from edge_agent.pipeline.potline import LineFactors, PotlineWorker, effect_started
+from edge_agent.pipeline.rates import RateWorker, amount_unit, is_rate
 from edge_agent.pipeline.rows import Sink, Span
 from edge_agent.plants import Meter
 from edge_agent.readings import Columns, Event, Quality, Sample, Severity, Waveform

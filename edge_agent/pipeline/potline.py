@@ -11,8 +11,9 @@ from edge_agent.calc.line_detector import LineDetector, LineRules, StatusChange
 from edge_agent.calc.pot_block import PotBlock
 from edge_agent.calc.windows import MINUTE_NS
 from edge_agent.config import Potline
-from edge_agent.pipeline.buffers import CountBuffer, SignalBuffer
+from edge_agent.pipeline.buffers import SignalBuffer
 from edge_agent.pipeline.pot_means import MinuteMeans
+from edge_agent.pipeline.pot_status import StatusBuffer
 from edge_agent.pipeline.rows import Sink, Span, minute_means
 from edge_agent.readings import AnodeEffect
 
@@ -50,7 +51,7 @@ class Pot:
     """Buffers of one pot."""
 
     volts: SignalBuffer = field(default_factory=SignalBuffer)
-    status: CountBuffer = field(default_factory=CountBuffer)
+    status: StatusBuffer = field(default_factory=StatusBuffer)
 
 
 @dataclass(slots=True)
@@ -217,7 +218,7 @@ class PotlineWorker:
             "pots": {
                 pot_id: {
                     "volts": pot.volts.dump(),
-                    "status": [pot.status.done_ns, *map(list, pot.status.readings.items())],
+                    "status": pot.status.dump(),
                 }
                 for pot_id, pot in self.pots.items()
             },
@@ -234,10 +235,8 @@ class PotlineWorker:
         self.detector.restore(plain["detector"])
         for pot_id, saved in plain["pots"].items():
             if pot_id in self.pots:
-                done_ns, *readings = saved["status"]
-                self.pots[pot_id] = Pot(
-                    SignalBuffer.load(saved["volts"]), CountBuffer(done_ns, dict(readings))
-                )
+                status = StatusBuffer.load(saved["status"])
+                self.pots[pot_id] = Pot(SignalBuffer.load(saved["volts"]), status)
 
 
 def effect_ended(line_id: str, effect: AnodeEffect, sink: Sink) -> None:

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from edge_agent.config import AgentConfig, Potline, totaliser_of
-from edge_agent.pipeline.meters import amount_unit, is_rate
+from edge_agent.pipeline.rates import amount_unit, is_rate
 from edge_agent.readings import Series
 
 MINUTE_S = 60

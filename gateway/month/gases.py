@@ -96,7 +96,7 @@ def _ef_cf4(work: Work, line: Mapping[str, Any], effects: Effects, route: str) -
 def low_voltage(work: Work, line: Mapping[str, Any], metal: MonthValue) -> None:
     """PFC below the threshold, on its own line and in no total; never silently zero."""
     scope = line["id"]
-    factor_id = f"pfc.low_voltage.{line['technology']}"
+    factor_id = f"pfc.low_voltage.cf4.{line['technology']}"
     if factor_id not in work.factors:
         work.add(
             "low_voltage_co2e_t",

@@ -77,7 +77,7 @@ def test_a_substituted_amount_is_less_certain_than_a_measured_one(month, figures
 
 
 def test_every_substituted_hour_stands_in_the_sheet_and_in_the_explanation(month):
-    sheet = load_workbook(month.files[1], read_only=True)["substituted 替代"]
+    sheet = load_workbook(month.files[1])["substituted 替代"]
     rows = list(sheet.iter_rows(min_row=2, values_only=True))
     listed = sum(len(item["substitutions"]) for item in month.plain["parameters"])
     assert len(rows) == listed == 44 + 3 + 1

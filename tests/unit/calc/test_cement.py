@@ -139,3 +139,8 @@ def test_clinker_without_carbonate_or_of_no_mass_emits_nothing():
 def test_magnesia_that_came_without_carbonate_is_taken_off():
     """(0.02 - 0.005) x 44/40."""
     assert math.isclose(cement.clinker_factor(0, 0.02, 0, 0.005), 0.0165, rel_tol=1e-15)
+
+
+def test_a_deduction_of_exactly_the_gross_leaves_zero_without_a_floor():
+    line = cement.line_process_co2([Clinker("white", 8, 0.5)], [Substitute("a", 16, 0.25)])
+    assert (line.co2_t, line.floored) == (0, False)

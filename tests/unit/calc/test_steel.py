@@ -218,3 +218,10 @@ def test_a_balance_with_an_impossible_stream_is_refused(stream):
     for sides in (([stream], []), ([], [stream])):
         with pytest.raises(CalculationError, match="0 to 1 are right"):
             steel.carbon_balance_co2(*sides)
+
+
+def test_the_difference_of_a_gas_is_a_share_of_what_was_made_and_bought():
+    """Made 16 and bought 4, used 13: 7 of 20."""
+    months = (COKING, FURNACE, POWER)
+    (account, _) = gas_accounts(months, {"blast_furnace_gas": GasOutside(bought=4)})
+    assert (account.difference, account.difference_percent) == (7, 35)

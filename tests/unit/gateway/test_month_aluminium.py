@@ -156,7 +156,7 @@ def test_low_voltage_emissions_are_not_estimated_without_a_factor_and_never_zero
 
 
 def test_a_low_voltage_factor_gives_its_own_line_outside_the_total(compute_month):
-    factor = Factor("pfc.low_voltage.cwpb", 0.01, "kg CF4/tAl", "test")
+    factor = Factor("pfc.low_voltage.cf4.cwpb", 0.01, "kg CF4/tAl", "test")
     month, without = compute_month(extra=[factor]), compute_month()
     assert value(month, "low_voltage_co2e_t") == pytest.approx(METAL_T * 0.01 * 6630 / 1000)
     assert value(month, "total_co2e_t", "site") == value(without, "total_co2e_t", "site")

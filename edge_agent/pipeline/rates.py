@@ -1,0 +1,75 @@
+"""Meters that give a rate: their hourly amounts, and the time that these cover."""
+
+from typing import Any
+
+import numpy as np
+
+from edge_agent.calc.quality import in_range
+from edge_agent.calc.rate import RateIntegrator
+from edge_agent.pipeline.buffers import SignalBuffer
+from edge_agent.pipeline.meters import FuelFactors
+from edge_agent.pipeline.rows import Sink, Span, minute_means
+from edge_agent.plants import Meter
+from edge_agent.readings import Sample, Waveform
+
+Reading = Sample | Waveform
+_ENERGY_RATES = {"kW": "kWh", "MW": "MWh"}
+
+
+def is_rate(unit: str) -> bool:
+    """Whether a unit is a rate, whose integral over hours is an amount."""
+    return unit.endswith("/h") or unit in _ENERGY_RATES
+
+
+def amount_unit(unit: str) -> str:
+    """The unit of a rate's integral over hours."""
+    return _ENERGY_RATES.get(unit) or unit.removesuffix("/h")
+
+
+class RateWorker:
+    """One rate: ships minute means, and by hours its integral and the time that it covers."""
+
+    def __init__(
+        self,
+        meter: Meter,
+        unit: str,
+        range_: tuple[float, float] | None,
+        period_s: float,
+        settings: tuple[int, FuelFactors | None],
+    ) -> None:
+        offset_ns, self.fuel = settings
+        self.meter_id = meter.id
+        self.unit = amount_unit(unit)
+        self.range = range_ or (-np.inf, np.inf)
+        self.period_s = period_s
+        self.buffer = SignalBuffer()
+        self.integrator = RateIntegrator(meter.max_gap_s, offset_ns)
+
+    def add(self, reading: Reading) -> None:
+        """Take a reading."""
+        self.buffer.add(reading)
+
+    def process(self, span: Span, sink: Sink) -> None:
+        """Account for the samples before the span's end; ship the hours that are complete."""
+        times, values = self.buffer.take(span.end_ns)
+        good = in_range(values, *self.range) & np.isfinite(values)
+        times, values = times[good], values[good]
+        for minutes, means, quality in minute_means(times, values, span, self.period_s):
+            sink.rows.extend(f"{self.meter_id}.rate", minutes, means, quality)
+        self.integrator.feed(zip(times.tolist(), values.tolist(), strict=True))
+        for start_ns, hour in self.integrator.closed(span.end_ns):
+            sink.rows.add(f"{self.meter_id}.amount", start_ns, hour.amount)
+            sink.rows.add(f"{self.meter_id}.covered_s", start_ns, hour.covered_s)
+            if self.fuel is not None:
+                co2_t = self.fuel.co2_t(hour.amount, self.unit)
+                sink.rows.add(f"{self.meter_id}.co2_t", start_ns, co2_t)
+
+    def dump(self) -> dict[str, Any]:
+        """Plain value for storage."""
+        return {"buffer": self.buffer.dump(), "integrator": self.integrator.dump()}
+
+    def restore(self, plain: dict[str, Any]) -> None:
+        """Take up the state that ``dump`` gave."""
+        if "integrator" in plain:
+            self.buffer = SignalBuffer.load(plain["buffer"])
+            self.integrator.restore(plain["integrator"])
