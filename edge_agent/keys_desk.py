@@ -143,6 +143,9 @@ def _tls_key(config: AgentConfig) -> Path:
     tls = config.mqtt.tls
     if tls is None or tls.key is None:
         raise ConfigError("names no TLS key", key="mqtt.tls.key", right="a path for the key file")
+    if tls.key == config.keys.signing:
+        message = "is the signing key; a TLS key faces the network and must be another one"
+        raise ConfigError(message, key="mqtt.tls.key")
     return tls.key
 
 

@@ -7,14 +7,16 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from enrolled_plant import AGENT, NOW, SITE, StillClock, key
 
+from edge_agent.acks import Identity
 from edge_agent.config import Mqtt
 from edge_agent.health import Health
 from edge_agent.outbox import Outbox
-from edge_agent.uplink import Identity, Uplink
+from edge_agent.uplink import Uplink
 from edge_agent.wire import cose
 from edge_agent.wire.chain import ChainHead
 from edge_agent.wire.cose import MessageType
 from edge_agent.wire.keys import public_key
+from edge_agent.wire.log_head import LogTrust
 from edge_agent.wire.messages import Ack, sign_ack
 
 GATEWAY, NEXT_GATEWAY, STRANGER = key(20), key(21), key(22)
@@ -43,7 +45,7 @@ class Delivery:
         self.outbox.commit(self.raws, ChainHead(3, self.hash(3)), b"")
         self.health = Health()
         pinned = tuple(public_key(one.public_spki()) for one in (GATEWAY, NEXT_GATEWAY))
-        identity = Identity(SITE, AGENT, bytes(16), signer, pinned)
+        identity = Identity(SITE, AGENT, bytes(16), signer, pinned, LogTrust("carbon-log/test"))
         self.uplink = Uplink(
             Mqtt(), identity, self.outbox, self.executor, StillClock(), self.health
         )
@@ -61,7 +63,7 @@ class Delivery:
             await self.uplink._receive()
 
     def kept(self):
-        return [one.seq for one in self.outbox.after(0, 10)]
+        return [one.seq for one in self.outbox.after(self.outbox.acked, 10)]
 
 
 @pytest.fixture

@@ -145,6 +145,19 @@ def test_both_programs_harden_themselves_before_they_do_anything(program, tmp_pa
     assert called
 
 
+def test_the_signing_key_is_no_tls_key(tmp_path, capsys):
+    (tmp_path / "keys").mkdir(mode=0o700)
+    path = write(tmp_path, {"signing": "keys/agent.pem"})
+    plain = yaml.safe_load(path.read_text())
+    plain["mqtt"] = {"tls": {"ca": "ca.crt", "cert": "tls.crt", "key": "keys/agent.pem"}}
+    path.write_text(yaml.safe_dump(plain))
+    assert agent_cli.main(["keys", "new", str(path)]) == 0
+    command = ["keys", "csr", str(path), "--tls", "--out", str(tmp_path / "request")]
+    assert agent_cli.main(command) == 2
+    assert "mqtt.tls.key" in capsys.readouterr().err
+    assert not (tmp_path / "request").exists()
+
+
 def test_a_tls_key_that_others_can_read_is_refused(tmp_path):
     from edge_agent.errors import KeyFileError
     from edge_agent.wire.tls import TlsClient
