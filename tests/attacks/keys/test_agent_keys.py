@@ -45,9 +45,6 @@ class SteppedClock:
     def synchronisation(self):
         return Synchronisation(is_synchronised=True)
 
-    def synchronisation(self):
-        return Synchronisation(is_synchronised=True)
-
     async def sleep(self, seconds):
         await asyncio.sleep(min(seconds, 0.05))
 
