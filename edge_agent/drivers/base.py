@@ -7,7 +7,7 @@ their quality instead of dropping them.
 """
 
 import math
-from collections.abc import AsyncGenerator, Callable, Hashable, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Hashable, Sequence
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 from typing import Annotated, Any, Protocol, Self, TypeVar, cast, runtime_checkable
@@ -43,6 +43,7 @@ class Tag(BaseModel):
     Args:
         scale: decimal text, so that 0.1 means exactly a tenth.
         range: lowest and highest plausible value [unit]; judged downstream.
+        interval_s: time from one poll of this tag to the next [s]; None for the device's own.
         totaliser: when set, raw integer counts are delivered and ``scale`` is left to the reader.
     """
 
@@ -51,6 +52,7 @@ class Tag(BaseModel):
     id: Identifier
     unit: str = ""
     range: tuple[float, float] | None = None
+    interval_s: Seconds | None = None
     scale: str = "1"
     offset: str = "0"
     totaliser: Totaliser | None = None
@@ -145,8 +147,11 @@ class Driver(Session, Protocol):
 class Polled(Session, Protocol):
     """A device that must be asked; when and how often is the supervisor's affair."""
 
-    async def read(self) -> Sequence[Reading]:
-        """One poll of all tags; raises DeviceError when nothing at all was answered."""
+    async def read(self, due: Collection[str] | None = None) -> Sequence[Reading]:
+        """One poll of the tags whose ids are in ``due``, of all tags when it is None.
+
+        Gives readings of due tags only. Raises DeviceError when nothing at all was answered.
+        """
         ...
 
 

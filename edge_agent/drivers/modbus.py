@@ -10,7 +10,7 @@
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Literal, Self
 
@@ -239,8 +239,10 @@ class ModbusDriver:
         """Leave the line."""
         self._line.leave()
 
-    async def read(self) -> Sequence[Sample]:
-        """One poll of all tags, in the plan's order.
+    async def read(self, due: Collection[str] | None = None) -> Sequence[Sample]:
+        """One poll of the tags in ``due`` (None: of all), in the plan's order.
+
+        Blocks that hold no due tag are left alone; the clock register is read with every poll.
 
         Tags of a refused block come with None and BAD_DEVICE; when the unit falls silent
         half-way, the rest come with None and BAD_COMMS. Raises DeviceError when nothing was
@@ -248,7 +250,9 @@ class ModbusDriver:
         """
         poll = _Poll()
         for block in self._blocks:
-            if poll.lost is None:
+            if not _is_wanted(block, due):
+                poll.blocks.append(block)
+            elif poll.lost is None:
                 await self._ask(block, poll)
             else:
                 poll.blocks.append(block)
@@ -256,7 +260,8 @@ class ModbusDriver:
         self._blocks = tuple(poll.blocks)
         if poll.lost is not None and not poll.is_answered:
             raise poll.lost
-        return self._stamped(poll)
+        samples = self._stamped(poll)
+        return samples if due is None else [item for item in samples if item.tag in due]
 
     async def _ask(self, block: Block, poll: "_Poll") -> None:
         config = self._config
@@ -335,6 +340,10 @@ def _decoding(config: ModbusConfig) -> dict[str, tuple[Kind, Order, Scaler]]:
         plain = Scaler(Tag(id="clock"))
         table[_CLOCK] = (register.type, register.order or config.order, plain)
     return table
+
+
+def _is_wanted(block: Block, due: Collection[str] | None) -> bool:
+    return due is None or any(item.key in due or item.key == _CLOCK for item in block.items)
 
 
 def _check_match(request: ModbusPDU, answer: ModbusPDU) -> None:

@@ -72,7 +72,7 @@ class Stub:
     async def __aexit__(self, *exc):
         pass
 
-    async def read(self):
+    async def read(self, due=None):
         self.begun_ns.append(self.clock.monotonic_ns())
         step = self.script.pop(0) if self.script else 0
         if isinstance(step, BaseException):
