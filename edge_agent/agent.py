@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import logging
 import secrets
+from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,6 +22,7 @@ from edge_agent.pipeline.pipeline import Reading, decode_readings, encode_readin
 from edge_agent.pipeline.rows import MAX_SPAN_NS
 from edge_agent.pipeline.series import to_plain
 from edge_agent.readings import Columns, Event, Waveform
+from edge_agent.supervision import Keeper
 from edge_agent.uplink import Identity, Uplink
 from edge_agent.wire import batch as wire_batch
 from edge_agent.wire import cose, keys
@@ -30,6 +32,7 @@ from edge_agent.wire.cose import MessageType
 
 log = logging.getLogger(__name__)
 _EVENTS_A_BATCH = 500
+_QUEUE = 10_000
 _HERE = Path(__file__).resolve().parent
 
 
@@ -74,7 +77,13 @@ class Agent:
             self._config_sha256, cose.sign(MessageType.CONFIG, document, signer)
         )
         self._pipeline = Pipeline(config, factors)
-        self._acquisition = Acquisition(config.devices, self._clock, jitter=SystemRandom().random)
+        tags = sum(len(device.tags) for device in config.devices)
+        jitter = SystemRandom().random
+        self._acquisition = Acquisition(
+            config.devices, self._clock, jitter=jitter, queue_limit=max(_QUEUE, 10 * tags)
+        )
+        self._told: deque[Event] = deque(maxlen=_QUEUE)
+        self._keeper = Keeper(self._clock, jitter, self._told.append)
         self._uplink = Uplink(
             config.mqtt, self._identity, self._outbox, self._worker, self._clock, self.health
         )
@@ -95,11 +104,16 @@ class Agent:
         log.info("started site=%s agent=%s", self.config.site, self.config.agent)
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._uplink.run(), name="uplink")
-                group.create_task(self._acquisition.run(), name="acquisition")
+                for name, work in (
+                    ("uplink", self._uplink.run),
+                    ("acquisition", self._acquisition.run),
+                    ("status", self._report_status),
+                ):
+                    group.create_task(self._keeper.keep(name, work))
+                # A crash in here may leave half a calculation behind: it ends the process, and
+                # the next start goes on from the stored state and journal (decision 0041).
                 group.create_task(self._work(), name="work")
                 group.create_task(self._tick(), name="tick")
-                group.create_task(self._report_status(), name="status")
         finally:
             self._worker.shutdown(wait=True)
             self._outbox.close()
@@ -152,6 +166,8 @@ class Agent:
             return
         urgent = self._pipeline.feed(readings, now_ns)
         self._pending += [*self._clock_events(now_ns), *self._acquisition.drain_events()]
+        while self._told:
+            self._pending.append(self._told.popleft())
         if self._announce:
             self._announce = False
             self._pending.append(self._event("started", software=__version__, head=self._head.seq))

@@ -13,7 +13,7 @@ import asyncio
 import logging
 import ssl
 from collections.abc import Callable
-from concurrent.futures import Executor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,6 +73,9 @@ class Uplink:
         self._progress_ns = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._client: mqtt.Client | None = None
+        # A broker that swallows packets may hold a connect for seconds: never in the executor
+        # that the calculation uses.
+        self._network = ThreadPoolExecutor(1, thread_name_prefix="uplink")
 
     def wake_threadsafe(self) -> None:
         """There are new batches in the outbox; may be called from any thread."""
@@ -88,7 +91,7 @@ class Uplink:
                 group.create_task(self._send(), name="uplink-send")
                 group.create_task(self._receive(), name="uplink-receive")
         finally:
-            await self._in_thread(self._stop)
+            await asyncio.get_running_loop().run_in_executor(self._network, self._stop)
 
     async def _in_thread(self, call: Callable[..., Any], *args: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._executor, call, *args)
@@ -166,7 +169,7 @@ class Uplink:
                 await self._clock.sleep(0.2)
                 continue
             try:
-                await self._in_thread(self._open)
+                await asyncio.get_running_loop().run_in_executor(self._network, self._open)
             except OSError as error:
                 log.warning("cannot connect error=%s", error)
             wait_s = _BACKOFF_S[min(attempt, len(_BACKOFF_S) - 1)]

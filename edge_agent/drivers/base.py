@@ -96,6 +96,8 @@ class DeviceConfig(BaseModel):
     Args:
         timeout_s: longest wait for one answer [s].
         stale_s: age of the newest value from which the device counts as degraded [s].
+        renew_s: age of the newest value from which its session is ended and made again [s]; None
+            for ten times the age of degraded.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -105,6 +107,7 @@ class DeviceConfig(BaseModel):
     enabled: bool = True
     timeout_s: Seconds = 1.0
     stale_s: Seconds = 30.0
+    renew_s: Seconds | None = None
     tags: tuple[Tag, ...]
 
     @field_validator("tags")
@@ -180,9 +183,17 @@ class Lines:
     def __init__(self) -> None:
         """Begin with no line."""
         self._lines: dict[Hashable, Any] = {}
+        self._asked: set[Hashable] = set()
+
+    def joined(self, driver: "SharesLine") -> frozenset[Hashable]:
+        """Let a driver take its connection; gives the keys of the lines that it asked for."""
+        self._asked = set()
+        driver.share(self)
+        return frozenset(self._asked)
 
     def line(self, key: Hashable, make: Callable[[], L]) -> L:
         """The line with this key, made on first use."""
+        self._asked.add(key)
         if key not in self._lines:
             self._lines[key] = make()
         return cast("L", self._lines[key])
