@@ -6,6 +6,7 @@ default resolved, every factor with its source, no secrets and no local paths.
 """
 
 import hashlib
+from datetime import date
 from pathlib import Path
 from typing import Any, Literal, Self
 from zoneinfo import ZoneInfo, available_timezones
@@ -130,7 +131,11 @@ class Potline(_Strict):
 
 
 class Meter(_Strict):
-    """A totaliser tag and what it counts."""
+    """A totaliser tag and what it counts; the instrument as on its plate and last certificate.
+
+    Args:
+        calibrated_until: last day (plant local) on which the calibration holds.
+    """
 
     id: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")
     tag: str
@@ -138,8 +143,12 @@ class Meter(_Strict):
     fuel: str | None = None
     potline: str | None = None
     instrument: str = ""
+    maker: str = ""
+    model: str = ""
+    serial_number: str = ""
     accuracy_class: str = ""
-    calibrated_until: str = ""
+    calibrated_on: date | None = None
+    calibrated_until: date | None = None
 
     @model_validator(mode="after")
     def _needs(self) -> Self:

@@ -13,7 +13,7 @@ from edge_agent.acquisition.status import DeviceState, DeviceStatus
 from edge_agent.clock import NS_PER_S, Clock, DeviceClock
 from edge_agent.drivers.base import DeviceConfig, Driver, Lossy, Polled, Reading
 from edge_agent.errors import DeviceError, NoAnswer
-from edge_agent.readings import Event, Waveform
+from edge_agent.readings import BAD_COMMS, Event, Sample, Waveform
 from edge_agent.supervision import Backoff, finished
 
 _SPREAD_S = 10.0  # devices with long intervals begin within this time
@@ -59,6 +59,7 @@ class Device:
         self._make, self._bus, self._around = make, bus, around
         self._clock = around.clock
         self._driver = make()
+        self._tags = [tag.id for tag in config.tags]
         self._schedule = Schedule(config.tags, getattr(config, "interval_s", 1.0))
         interval_s = self._schedule.fastest_s if hasattr(config, "interval_s") else 0.0
         self._stale_ns = round(max(3 * interval_s, config.stale_s) * NS_PER_S)
@@ -128,6 +129,7 @@ class Device:
             self._session_task = None
         if task.done():
             self._failed(self._reason(task))
+            self._tell_tags()
             return
         self._hung.add(task)
         task.add_done_callback(self._hung.discard)
@@ -220,6 +222,12 @@ class Device:
         self._status.errors += 1
         self._status.last_error = reason
         self._become(DeviceState.DOWN, reason)
+
+    def _tell_tags(self) -> None:
+        """One reading without a value for each tag that was to be polled: no communication."""
+        now_ns = self._clock.utc_ns()
+        if isinstance(self._driver, Polled) and self._around.queue.has_room and now_ns > 0:
+            self._around.queue.put([Sample(tag, now_ns, None, BAD_COMMS) for tag in self._tags])
 
     def _become(self, state: DeviceState, reason: str) -> None:
         if state is self._status.state:

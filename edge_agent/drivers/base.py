@@ -14,6 +14,7 @@ from typing import Annotated, Any, Protocol, Self, TypeVar, cast, runtime_checka
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
+from edge_agent.instruments import Deadband, Instrument
 from edge_agent.readings import Quality, Reason, Sample, Severity, Waveform
 
 EARLIEST_NS = 946_684_800_000_000_000  # 2000-01-01 UTC
@@ -44,7 +45,11 @@ class Tag(BaseModel):
         scale: decimal text, so that 0.1 means exactly a tenth.
         range: lowest and highest plausible value [unit]; judged downstream.
         interval_s: time from one poll of this tag to the next [s]; None for the device's own.
+        max_rate_per_s: fastest plausible change [unit/s]; judged downstream.
+        stuck_s: how long exactly equal values are plausible [s]; judged downstream.
+        maintenance: id of a tag that is not 0 while this tag's instrument is in maintenance.
         totaliser: when set, raw integer counts are delivered and ``scale`` is left to the reader.
+        deadband: which minute means are shipped; only for tags that nothing is computed from.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -52,6 +57,11 @@ class Tag(BaseModel):
     id: Identifier
     unit: str = ""
     range: tuple[float, float] | None = None
+    max_rate_per_s: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    stuck_s: Seconds | None = None
+    maintenance: Identifier | None = None
+    instrument: Instrument | None = None
+    deadband: Deadband | None = None
     interval_s: Seconds | None = None
     scale: str = "1"
     offset: str = "0"

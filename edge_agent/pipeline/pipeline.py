@@ -20,9 +20,11 @@ from edge_agent.calc.integration import TotaliserRule
 from edge_agent.calc.windows import MINUTE_NS, hour_offset_ns
 from edge_agent.config import AgentConfig, totaliser_of
 from edge_agent.pipeline.buffers import SignalBuffer
-from edge_agent.pipeline.meters import FuelFactors, MeterWorker, SignalWorker
+from edge_agent.pipeline.judging import Flag, lapses_ns, rules_of
+from edge_agent.pipeline.meters import FuelFactors, MeterWorker
 from edge_agent.pipeline.potline import LineFactors, PotlineWorker, effect_started
 from edge_agent.pipeline.rows import Sink, Span
+from edge_agent.pipeline.signals import SignalWorker
 from edge_agent.readings import Columns, Event, Quality, Sample, Severity, Waveform
 
 NS_PER_S = 10**9
@@ -86,8 +88,13 @@ class Pipeline:
                 TotaliserRule(rule.modulus, rule.max_rate_per_h) if rule else TotaliserRule(),
                 fuel,
             )
+            until = meter.calibrated_until
+            if until is None and tag.instrument is not None:
+                until = tag.instrument.calibrated_until
+            self._meters[meter.id].lapses_ns = lapses_ns(until, config.zone)
             self._routes[meter.tag] = self._meters[meter.id].add
         self._route_rest(config)
+        self._hang_flags(config)
 
     def _route_line(self, worker: PotlineWorker) -> None:
         line = worker.line
@@ -113,8 +120,25 @@ class Pipeline:
             period_s = getattr(device, "interval_s", 1.0)
             for tag in device.tags:
                 if tag.id not in self._routes:
-                    self._signals[tag.id] = SignalWorker(tag.id, tag.range, period_s)
+                    rules = rules_of(tag, config.zone)
+                    self._signals[tag.id] = SignalWorker(
+                        tag.id, rules, tag.interval_s or period_s, tag.deadband
+                    )
                     self._routes[tag.id] = self._signals[tag.id].buffer.add
+
+    def _hang_flags(self, config: AgentConfig) -> None:
+        """Give workers the maintenance flags that their tags name."""
+        flags: dict[str, Flag] = {}
+        meter_of = {meter.tag: self._meters[meter.id] for meter in config.meters}
+        for tag in (tag for device in config.devices for tag in device.tags):
+            worker = meter_of.get(tag.id) or self._signals.get(tag.id)
+            if tag.maintenance is not None and worker is not None:
+                flag = flags.setdefault(tag.maintenance, Flag())
+                self._signals[tag.maintenance].own_flag = flag
+                worker.maintenance = flag
+        # flags are known before what they judge is judged
+        ordered = sorted(self._signals.items(), key=lambda item: item[1].own_flag is None)
+        self._signals = dict(ordered)
 
     def feed(self, readings: Sequence[Reading], now_ns: int) -> Sequence[Event]:
         """Take readings; gives the events of the live lane, which are urgent.
@@ -179,10 +203,10 @@ class Pipeline:
         span = Span(self._start(until_ns), until_ns)
         for line in self._lines.values():
             line.process(span, sink)
-        for meter in self._meters.values():
-            meter.process(span, sink)
         for signal in self._signals.values():
             signal.process(span, sink)
+        for meter in self._meters.values():
+            meter.process(span, sink)
         self._tell_late(sink)
         self._memory.done_ns = until_ns
         for live in self._live.values():
@@ -240,7 +264,7 @@ class Pipeline:
                 "done_ns": memory.done_ns,
                 "lines": {key: line.dump() for key, line in self._lines.items()},
                 "meters": {key: meter.dump() for key, meter in self._meters.items()},
-                "signals": {key: item.buffer.dump() for key, item in self._signals.items()},
+                "signals": {key: item.dump() for key, item in self._signals.items()},
             }
         )
 
@@ -258,7 +282,7 @@ class Pipeline:
                 self._meters[key].restore(saved)
         for key, saved in plain["signals"].items():
             if key in self._signals:
-                self._signals[key].buffer = SignalBuffer.load(saved)
+                self._signals[key].restore(saved)
                 self._routes[key] = self._signals[key].buffer.add
 
 

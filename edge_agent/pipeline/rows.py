@@ -104,6 +104,20 @@ def minute_means(
     )
 
 
+def worst_by_minute(
+    times: NDArray[np.int64], quality: NDArray[np.int64], span: Span
+) -> dict[int, int]:
+    """The largest quality of each minute that holds samples, by the minute's start [ns]."""
+    if len(times) == 0:
+        return {}
+    place = (times - span.start_ns) // MINUTE_NS
+    worst = np.full(int(place.max()) + 1, -1, dtype=np.int64)
+    np.maximum.at(worst, place, quality)
+    full = np.flatnonzero(worst >= 0)
+    starts = (span.start_ns + full * MINUTE_NS).tolist()
+    return dict(zip(starts, worst[full].tolist(), strict=True))
+
+
 @dataclass(slots=True)
 class Sink:
     """Where the workers of a pipeline put what they produce."""
