@@ -7,15 +7,16 @@ import secrets
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
 from random import SystemRandom
 
 from edge_agent import __version__, factor_sets
 from edge_agent import config as config_
-from edge_agent.acquisition import Acquisition
+from edge_agent.acquisition import Acquisition, DeviceState
 from edge_agent.clock import NS_PER_S, Clock, DeviceClock, SystemClock
 from edge_agent.config import AgentConfig
-from edge_agent.health import Health
+from edge_agent.health import Health, write_status
 from edge_agent.outbox import Outbox, OutboxFull
 from edge_agent.pipeline import Pipeline
 from edge_agent.pipeline.pipeline import Reading, decode_readings, encode_readings
@@ -154,9 +155,23 @@ class Agent:
             await loop.run_in_executor(self._worker, self._take, ())
 
     async def _report_status(self) -> None:
+        await self._clock.sleep(1)
         while True:
-            await self._clock.sleep(self.config.time.status_s)
+            devices = self._acquisition.status()
+            health = self.health
+            health.devices_up = sum(item.state is DeviceState.UP for item in devices)
+            health.devices_not_up = len(devices) - health.devices_up
+            health.overruns = sum(item.overruns for item in devices)
+            health.renewals = sum(item.renewals for item in devices)
+            health.restarts = self._keeper.restarts.total() + self._acquisition.restarts
+            plain = [asdict(item) for item in devices]
+            folder, at_ns = self.config.state_dir, self._clock.utc_ns()
+            try:
+                await asyncio.to_thread(write_status, folder, at_ns, health, plain)
+            except OSError as error:
+                log.warning("status_not_written error=%s", error)
             self._uplink.publish_status()
+            await self._clock.sleep(self.config.time.status_s)
 
     # -- in the worker thread -----------------------------------------------------------------
 

@@ -8,12 +8,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from edge_agent import __version__, factor_sets
+from edge_agent import __version__
 from edge_agent import config as config_
 from edge_agent.agent import Agent
+from edge_agent.commands import check, probe, schema, status
 from edge_agent.errors import CarbonError, ConfigError, KeyFileError
-from edge_agent.pipeline import Pipeline
-from edge_agent.pipeline.series import of_config
 from edge_agent.wire import keys
 
 USAGE = 2
@@ -35,21 +34,6 @@ async def _until_stopped(agent: Agent) -> None:
         await task
     except asyncio.CancelledError:
         logging.getLogger(__name__).info("stopped")
-
-
-def check(args: argparse.Namespace) -> int:
-    """Check a configuration without starting anything."""
-    config = config_.load(args.config)
-    Pipeline(config, factor_sets.find(config.factor_set))
-    keys.load_signer(config.keys.signing)
-    for path in config.keys.gateway:
-        keys.public_key(path.read_bytes())
-    tags = sum(len(device.tags) for device in config.devices)
-    print(
-        f"{args.config}: ok: {len(config.devices)} devices, {tags} tags, "
-        f"{len(config.potlines)} potlines, {len(of_config(config))} series"
-    )
-    return 0
 
 
 def keys_new(args: argparse.Namespace) -> int:
@@ -75,7 +59,8 @@ def _parser() -> argparse.ArgumentParser:
         return sub
 
     verb("run", run).add_argument("config", type=Path, help="the agent's YAML file")
-    verb("check", check).add_argument("config", type=Path, help="the agent's YAML file")
+    for module in (check, probe, schema, status):
+        module.register(verb)
     verb("keys-new", keys_new).add_argument("path", type=Path, help="where the key file goes")
     return parser
 
@@ -93,7 +78,8 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return int(args.function(args))
     except (ConfigError, KeyFileError) as error:
-        print(f"edge-agent: {error}", file=sys.stderr)
+        for line in str(error).splitlines():
+            print(f"edge-agent: {line}", file=sys.stderr)
         return USAGE
     except CarbonError as error:
         print(f"edge-agent: {error}", file=sys.stderr)

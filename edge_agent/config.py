@@ -17,6 +17,7 @@ from edge_agent import documents, factor_sets
 from edge_agent.calc.factors import FactorSet
 from edge_agent.documents import Document
 from edge_agent.drivers import AnyDeviceConfig
+from edge_agent.references import wrong_references
 from edge_agent.wire import cbor
 
 NAME = r"^[a-z0-9][a-z0-9_-]{0,31}$"
@@ -192,7 +193,7 @@ def load(path: Path) -> AgentConfig:
     """Read and check the agent's file; relative paths are relative to it.
 
     Raises:
-        ConfigError: the first thing that is wrong, with file, line and key.
+        ConfigError: everything that is wrong, with file, line, column and key.
     """
     document = documents.load(path)
     if not isinstance(document.value, dict):
@@ -200,23 +201,26 @@ def load(path: Path) -> AgentConfig:
     expanded = _expand_repeats(document)
     _resolve_paths(expanded.value, path.resolve().parent)
     config = documents.validate(expanded, AgentConfig)
-    _check_references(config, document)
+    errors = [*wrong_references(config, expanded)]
+    if errors:
+        raise documents.all_of(errors)
     return config
 
 
 def _expand_repeats(document: Document) -> Document:
-    lines = dict(document.lines)
-    for place, device in enumerate(document.value.get("devices") or []):
+    origins: dict[documents.Path_, documents.Path_] = {}
+    devices = document.value.get("devices")
+    for place, device in enumerate(devices if isinstance(devices, list) else []):
         if not isinstance(device, dict) or not isinstance(device.get("tags"), list):
             continue
         tags: list[Any] = []
         for number, tag in enumerate(device["tags"]):
             key = ("devices", place, "tags", number)
             for copy in _repeated(tag, key, document):
-                lines[("devices", place, "tags", len(tags))] = document.line(key)
+                origins[("devices", place, "tags", len(tags))] = key
                 tags.append(copy)
         device["tags"] = tags
-    return Document(document.file, document.value, lines)
+    return document.rearranged(origins)
 
 
 def _repeated(tag: Any, key: documents.Path_, document: Document) -> list[Any]:
@@ -230,13 +234,17 @@ def _repeated(tag: Any, key: documents.Path_, document: Document) -> list[Any]:
     if type(first) is not int or type(last) is not int or not 0 <= last - first < _MAX_REPEAT:
         raise document.error((*key, "repeat"), f"found {repeat!r}", right)
     rest = {name: value for name, value in tag.items() if name != "repeat"}
-    return [
-        {
-            name: value.format(n=n) if isinstance(value, str) else value
-            for name, value in rest.items()
-        }
-        for n in range(first, last + 1)
-    ]
+    try:
+        return [
+            {
+                name: value.format(n=n) if isinstance(value, str) else value
+                for name, value in rest.items()
+            }
+            for n in range(first, last + 1)
+        ]
+    except (ValueError, LookupError, AttributeError) as error:
+        message = f"a text of this tag cannot be filled in: {error!r}"
+        raise document.error(key, message, "{n} or {n:03d} is right") from None
 
 
 def _resolve_paths(value: dict[str, Any], folder: Path) -> None:
@@ -255,46 +263,6 @@ def _resolve_paths(value: dict[str, Any], folder: Path) -> None:
     for part, names in ((mqtt, ("password_file",)), (tls, ("ca", "cert", "key"))):
         if isinstance(part, dict):
             part.update({name: absolute(part[name]) for name in names if name in part})
-
-
-def _check_references(config: AgentConfig, document: Document) -> None:
-    """Every tag that is referred to exists once; devices and lines have different ids."""
-    ids = [device.id for device in config.devices] + [line.id for line in config.potlines]
-    ids += [meter.id for meter in config.meters]
-    for name in ids:
-        if ids.count(name) > 1:
-            raise document.error((), f"the id {name!r} stands for two things")
-    tags = _tag_ids(config, document)
-    for place, line in enumerate(config.potlines):
-        _check_potline(line, tags, document, ("potlines", place))
-    lines = {line.id for line in config.potlines}
-    for place, meter in enumerate(config.meters):
-        key: documents.Path_ = ("meters", place)
-        if meter.tag not in tags:
-            raise document.error((*key, "tag"), f"no device has a tag {meter.tag!r}")
-        if meter.potline is not None and meter.potline not in lines:
-            raise document.error((*key, "potline"), f"no potline {meter.potline!r}")
-
-
-def _tag_ids(config: AgentConfig, document: Document) -> set[str]:
-    tags: set[str] = set()
-    for place, device in enumerate(config.devices):
-        for tag in device.tags:
-            if tag.id in tags:
-                raise document.error(("devices", place), f"tag {tag.id!r} stands twice")
-            tags.add(tag.id)
-    return tags
-
-
-def _check_potline(line: Potline, tags: set[str], document: Document, key: documents.Path_) -> None:
-    if line.current not in tags:
-        raise document.error((*key, "current"), f"no device has a tag {line.current!r}")
-    for name, pattern in (("voltage", line.pots.voltage), ("status", line.pots.status)):
-        for number in line.pots.numbers() if pattern else ():
-            tag = str(pattern).format(n=number)
-            if tag not in tags:
-                right = "a text with {n} or {n:03d} that gives tag ids is right"
-                raise document.error((*key, "pots", name), f"no device has a tag {tag!r}", right)
 
 
 def totaliser_of(config: AgentConfig, tag_id: str) -> Any:

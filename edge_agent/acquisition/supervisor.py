@@ -76,6 +76,11 @@ class Acquisition:
         """A snapshot of every enabled device, in the order of the configuration."""
         return [device.snapshot() for device in self._devices]
 
+    @property
+    def restarts(self) -> int:
+        """How often a task of the supervisor itself crashed and was started again."""
+        return self._keeper.restarts.total()
+
     def drain_events(self) -> list[Event]:
         """The events since the last call.
 
