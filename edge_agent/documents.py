@@ -176,7 +176,8 @@ def _config_error(
     """One error of pydantic's; ``words`` are the keys missing beside it, and all keys."""
     beside, known = words
     key = tuple(part for part in error["loc"] if _stands(document, part, error["loc"]))
-    found = f"; found {error['input']!r}"[:400]
+    is_plain = not isinstance(error["input"], list | dict)
+    found = f"; found {error['input']!r}"[:200] if is_plain else ""
     message = error["msg"].removeprefix("Value error, ") + found
     context = error.get("ctx", {})
     match error["type"]:
