@@ -13,12 +13,14 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from edge_agent import documents, factor_sets
+from edge_agent import documents, factor_sets, tag_table
 from edge_agent.calc.factors import FactorSet
 from edge_agent.documents import Document
 from edge_agent.drivers import AnyDeviceConfig
+from edge_agent.errors import ConfigError
 from edge_agent.references import wrong_references
 from edge_agent.wire import cbor
+from edge_agent.wire.cose import MAX_PAYLOAD
 
 NAME = r"^[a-z0-9][a-z0-9_-]{0,31}$"
 _MAX_REPEAT = 2_000
@@ -275,7 +277,15 @@ def totaliser_of(config: AgentConfig, tag_id: str) -> Any:
 
 
 def effective(config: AgentConfig, factors: FactorSet, series: list[dict[str, Any]]) -> bytes:
-    """The configuration document: deterministic CBOR without secrets and local paths."""
+    """The configuration document: deterministic CBOR without secrets and local paths.
+
+    Settings of tags that are not set are left out. When the document would not fit the wire, tags
+    are written as tables (``tag_table``) and the series of plain tags, which follow from their tags,
+    are left out (decision 0044).
+
+    Raises:
+        ConfigError: it does not fit even so.
+    """
     plain = config.model_dump(
         mode="json",
         exclude={"state_dir": True, "keys": True, "mqtt": True, "outbox": True},
@@ -283,7 +293,26 @@ def effective(config: AgentConfig, factors: FactorSet, series: list[dict[str, An
     plain["factor_set"] = factor_sets.to_plain(factors)
     plain["series"] = series
     plain["v"] = 1
-    return cbor.encode(plain)
+    for device in plain["devices"]:
+        device["tags"] = [
+            {key: value for key, value in tag.items() if value is not None}
+            for tag in device["tags"]
+        ]
+    document = cbor.encode(plain)
+    return document if len(document) <= MAX_PAYLOAD else _compact(plain)
+
+
+def _compact(plain: dict[str, Any]) -> bytes:
+    own = {tag["id"] for device in plain["devices"] for tag in device["tags"]}
+    plain["series"] = [item for item in plain["series"] if item["name"] not in own]
+    for device in plain["devices"]:
+        device["tags"], device["tag_columns"] = tag_table.tabulate(device["tags"])
+    document = cbor.encode(plain)
+    if len(document) > MAX_PAYLOAD:
+        message = f"{len(own)} tags make a document of {len(document)} bytes"
+        right = f"at most {MAX_PAYLOAD} are right: shorten tag ids, or run two agents"
+        raise ConfigError(message, key="devices", right=right)
+    return document
 
 
 def digest(document: bytes) -> bytes:

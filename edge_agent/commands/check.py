@@ -14,7 +14,7 @@ from edge_agent.config import AgentConfig
 from edge_agent.documents import all_of
 from edge_agent.errors import CarbonError, ConfigError
 from edge_agent.pipeline import Pipeline
-from edge_agent.pipeline.series import of_config
+from edge_agent.pipeline.series import of_config, to_plain
 from edge_agent.wire import keys
 
 
@@ -41,6 +41,7 @@ def _wrong(config: AgentConfig, file: str) -> Iterator[ConfigError]:
     """What only shows when the parts are built."""
     parts: list[tuple[str, Callable[[], object]]] = [
         ("factor_set", lambda: Pipeline(config, factor_sets.find(config.factor_set))),
+        ("devices", lambda: _document(config)),
         ("devices", lambda: Acquisition(config.devices, SystemClock(), jitter=lambda: 0.0)),
         ("keys.signing", lambda: keys.load_signer(config.keys.signing)),
     ]
@@ -55,6 +56,15 @@ def _wrong(config: AgentConfig, file: str) -> Iterator[ConfigError]:
             yield error
         except CarbonError as error:
             yield ConfigError(str(error), file=file, key=key)
+
+
+def _document(config: AgentConfig) -> bytes:
+    """The configuration document, when the factor set is there at all."""
+    try:
+        factors = factor_sets.find(config.factor_set)
+    except ConfigError:
+        return b""  # told already
+    return config_.effective(config, factors, to_plain(config))
 
 
 def _public_key(path: Path) -> None:
