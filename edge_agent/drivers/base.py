@@ -7,7 +7,7 @@ their quality instead of dropping them.
 """
 
 import math
-from collections.abc import AsyncGenerator, Callable, Hashable, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Hashable, Sequence
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 from typing import Annotated, Any, Protocol, Self, TypeVar, cast, runtime_checkable
@@ -44,6 +44,7 @@ class Tag(BaseModel):
         scale: decimal text, so that 0.1 means exactly a tenth.
         range: lowest and highest plausible value [unit]; judged downstream.
         totaliser: when set, raw integer counts are delivered and ``scale`` is left to the reader.
+        interval_s: time from one poll of this tag to the next [s]; None: the device's.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -54,6 +55,7 @@ class Tag(BaseModel):
     scale: str = "1"
     offset: str = "0"
     totaliser: Totaliser | None = None
+    interval_s: Seconds | None = None
 
     @field_validator("scale", "offset", mode="before")
     @classmethod
@@ -145,8 +147,11 @@ class Driver(Session, Protocol):
 class Polled(Session, Protocol):
     """A device that must be asked; when and how often is the supervisor's affair."""
 
-    async def read(self) -> Sequence[Reading]:
-        """One poll of all tags; raises DeviceError when nothing at all was answered."""
+    async def read(self, due: Collection[str] | None = None) -> Sequence[Reading]:
+        """One poll of the tags whose ids are in ``due`` (None: all).
+
+        Raises DeviceError when nothing at all was answered.
+        """
         ...
 
 
