@@ -12,10 +12,11 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from edge_agent import documents, factor_sets
+from edge_agent import documents, factor_sets, templates
 from edge_agent.calc.factors import FactorSet
 from edge_agent.documents import Document
-from edge_agent.drivers import AnyDeviceConfig
+from edge_agent.drivers import AnyDeviceConfig, check_lines
+from edge_agent.errors import ConfigError
 from edge_agent.wire import cbor
 
 NAME = r"^[a-z0-9][a-z0-9_-]{0,31}$"
@@ -188,6 +189,7 @@ def load(path: Path) -> AgentConfig:
     document = documents.load(path)
     if not isinstance(document.value, dict):
         raise document.error((), "must be a map of keys")
+    templates.expand(document)
     expanded = _expand_repeats(document)
     _resolve_paths(expanded.value, path.resolve().parent)
     config = documents.validate(expanded, AgentConfig)
@@ -243,7 +245,10 @@ def _resolve_paths(value: dict[str, Any], folder: Path) -> None:
             keys["gateway"] = [absolute(item) for item in keys["gateway"]]
     mqtt = value.get("mqtt")
     tls = mqtt.get("tls") if isinstance(mqtt, dict) else None
-    for part, names in ((mqtt, ("password_file",)), (tls, ("ca", "cert", "key"))):
+    devices = value.get("devices")
+    tls_parts = [tls, *(device.get("tls") for device in devices or [] if isinstance(device, dict))]
+    parts = [(mqtt, ("password_file",)), *((part, ("ca", "cert", "key")) for part in tls_parts)]
+    for part, names in parts:
         if isinstance(part, dict):
             part.update({name: absolute(part[name]) for name in names if name in part})
 
@@ -255,6 +260,10 @@ def _check_references(config: AgentConfig, document: Document) -> None:
     for name in ids:
         if ids.count(name) > 1:
             raise document.error((), f"the id {name!r} stands for two things")
+    try:
+        check_lines(config.devices)
+    except ConfigError as error:
+        raise document.error(("devices",), error.message, error.right) from None
     tags = _tag_ids(config, document)
     for place, line in enumerate(config.potlines):
         _check_potline(line, tags, document, ("potlines", place))

@@ -36,6 +36,7 @@ class ModbusTag(Tag):
         length: registers of a ``string``.
         texts: what each text of a ``string`` stands for, as a number; others are bad.
         count: of a totaliser in a float, how much of the register's number one count is.
+        absent: raw integers by which the device says that it has no value.
     """
 
     table: Table = "holding"
@@ -46,6 +47,7 @@ class ModbusTag(Tag):
     length: int | None = Field(default=None, ge=1, le=MAX_REGISTERS)
     texts: dict[str, int] | None = Field(default=None, min_length=1)
     count: Annotated[Decimal, Field(gt=0, le=10**9)] | None = None
+    absent: tuple[int, ...] = ()
 
     @property
     def width(self) -> int:

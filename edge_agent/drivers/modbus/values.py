@@ -29,6 +29,9 @@ def reader(tag: ModbusTag, device_order: Order) -> Reader:
     if tag.count is not None:
         count = tag.count
         return lambda words, offset: _counts(words.number(offset, kind, order), count)
+    if tag.absent:
+        absent = frozenset(tag.absent)
+        return lambda words, offset: scaler(_present(words.number(offset, kind, order), absent))
     return lambda words, offset: scaler(words.number(offset, kind, order))
 
 
@@ -63,3 +66,7 @@ def _mask_reader(tag: ModbusTag, mask: int, order: Order, scaler: Scaler) -> Rea
 def _counts(number: Value, count: Decimal) -> int | None:
     """A total in a float as whole counts, so that sums of it are exact."""
     return None if number is None else round(Fraction(number) / Fraction(count))
+
+
+def _present(number: Value, absent: frozenset[int]) -> Value:
+    return None if number in absent else number
