@@ -81,16 +81,16 @@ def plan(
 def split(block: Block) -> Cut | None:
     """Where to cut a block that a device refused, None when all its items overlap.
 
-    Near the middle, and in a hole between items when there is one: it is most likely the hole
-    that the device does not have.
+    In the widest hole of the middle half of the items, because it is most likely a hole that the
+    device does not have; without one, in the middle.
     """
-    places: list[tuple[bool, int, int]] = []
+    places: list[tuple[int, int, int]] = []
     end = block.items[0].end
     for number, item in enumerate(block.items):
         if number and item.address >= end:
             off_middle = abs(2 * number - len(block.items))
-            is_in_hole = item.address > end and 2 * off_middle <= len(block.items)
-            places.append((not is_in_hole, off_middle, item.address))
+            is_central = 2 * off_middle <= len(block.items)
+            places.append((end - item.address if is_central else 0, off_middle, item.address))
         end = max(end, item.end)
     return Cut(block.table, min(places)[2]) if places else None
 

@@ -16,7 +16,7 @@ MOST_WAITING = 4096  # bytes; no honest device sends so many unasked
 _PARITY = {"none": 0, "even": termios.PARENB, "odd": termios.PARENB | termios.PARODD}
 
 
-class Link(asyncio.Protocol, asyncio.DatagramProtocol):
+class Link(asyncio.Protocol):
     """One open connection: what arrives is kept, within bounds, until it is taken."""
 
     def __init__(self) -> None:
@@ -25,7 +25,7 @@ class Link(asyncio.Protocol, asyncio.DatagramProtocol):
         self._news = asyncio.Event()
         self._is_fresh = False
         self._lost: str | None = None
-        self._transport: asyncio.WriteTransport | asyncio.DatagramTransport | None = None
+        self._transport: asyncio.WriteTransport | None = None
 
     @property
     def is_open(self) -> bool:
@@ -45,10 +45,7 @@ class Link(asyncio.Protocol, asyncio.DatagramProtocol):
         """Send one frame; raises NoAnswer when the connection is lost."""
         if self._lost is not None or self._transport is None:
             raise NoAnswer(self._lost or "not connected")
-        if isinstance(self._transport, asyncio.DatagramTransport):
-            self._transport.sendto(frame)
-        else:
-            self._transport.write(frame)
+        self._write(self._transport, frame)
 
     def close(self) -> None:
         """Close at once, without waiting for the peer."""
@@ -74,6 +71,21 @@ class Link(asyncio.Protocol, asyncio.DatagramProtocol):
             self.arrived.clear()
             self.close()
 
+    def eof_received(self) -> None:
+        """Called by asyncio."""
+        self.lose("connection closed by the peer")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Called by asyncio."""
+        self.lose(f"connection lost: {exc or 'closed by the peer'}")
+
+    def _write(self, transport: asyncio.WriteTransport, frame: bytes) -> None:
+        transport.write(frame)
+
+
+class DatagramLink(Link, asyncio.DatagramProtocol):
+    """The same over UDP."""
+
     def datagram_received(self, data: bytes, addr: object) -> None:  # noqa: ARG002 (connected)
         """Called by asyncio."""
         self.data_received(data)
@@ -82,13 +94,8 @@ class Link(asyncio.Protocol, asyncio.DatagramProtocol):
         """Called by asyncio when a datagram could not be delivered."""
         self.lose(f"connection lost: {exc}")
 
-    def eof_received(self) -> None:
-        """Called by asyncio."""
-        self.lose("connection closed by the peer")
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Called by asyncio."""
-        self.lose(f"connection lost: {exc or 'closed by the peer'}")
+    def _write(self, transport: asyncio.WriteTransport, frame: bytes) -> None:
+        cast("asyncio.DatagramTransport", transport).sendto(frame)
 
 
 async def open_link(config: ModbusConfig) -> Link:
@@ -101,7 +108,7 @@ async def open_link(config: ModbusConfig) -> Link:
         return _open_serial(config.serial)
     address = (config.host or "", config.port or 0)
     if config.transport == "udp":
-        _, link = await loop.create_datagram_endpoint(Link, remote_addr=address)
+        _, link = await loop.create_datagram_endpoint(DatagramLink, remote_addr=address)
         return link
     if config.tls is None:
         _, link = await loop.create_connection(Link, *address)

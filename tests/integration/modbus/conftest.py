@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import shutil
+import socket
 import subprocess
 from pathlib import Path
 
@@ -30,6 +31,18 @@ def program(tmp_path_factory):
 def libmodbus(program):
     """Starts the server: ``async with libmodbus("tcp", 0, unit, registers=...) as port``."""
     return lambda *arguments, registers: _server(program, arguments, registers)
+
+
+@pytest.fixture
+def free_port():
+    """A TCP or UDP port that was free a moment ago."""
+
+    def find():
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            return probe.getsockname()[1]
+
+    return find
 
 
 @pytest.fixture
