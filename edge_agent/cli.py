@@ -11,7 +11,7 @@ from pathlib import Path
 from edge_agent import __version__, factor_sets
 from edge_agent import config as config_
 from edge_agent.agent import Agent
-from edge_agent.commands import devices
+from edge_agent.commands import devices, scan
 from edge_agent.errors import CarbonError, ConfigError, KeyFileError
 from edge_agent.pipeline import Pipeline
 from edge_agent.pipeline.series import of_config
@@ -79,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     verb("check", check).add_argument("config", type=Path, help="the agent's YAML file")
     verb("keys-new", keys_new).add_argument("path", type=Path, help="where the key file goes")
     devices.add(verbs)
+    scan.add(verbs)
     return parser
 
 

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from edge_agent import documents
 from edge_agent.documents import Document, Path_
 from edge_agent.drivers.base import Seconds
-from edge_agent.drivers.decode import Order
+from edge_agent.drivers.decode import Order, width
 from edge_agent.drivers.modbus.config import Address, Forbidden, ModbusTag, Table
 from edge_agent.errors import ConfigError
 
@@ -82,6 +82,9 @@ class Mark(_Strict):
             raise ValueError("a mark has either contains (of a string) or between")
         if (self.type == "string") != (self.contains is not None):
             raise ValueError("contains belongs to a string, between to a number")
+        end = self.address + (self.length if self.type == "string" else width(self.type))
+        if self.block and not self.block[0] <= self.address < end <= sum(self.block) <= 65536:
+            raise ValueError("block is first address and number of registers, around the mark")
         return self
 
 
