@@ -33,6 +33,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 from bench_peers import PEERS, Missing
@@ -85,24 +86,24 @@ class Devices:
             stdout=subprocess.PIPE,
             text=True,
         )
-        self.ports: list[int] = self._read()["ports"]
+        self.ports: list[int] = self._read("ports")
 
     def registers(self) -> int:
         """Registers that were asked for so far."""
         assert self._process.stdin is not None  # noqa: S101  a pipe
         self._process.stdin.write("\n")
         self._process.stdin.flush()
-        return int(self._read()["registers"])
+        registers: int = self._read("registers")
+        return registers
 
     def close(self) -> None:
         """Stop."""
         self._process.terminate()
         self._process.wait()
 
-    def _read(self) -> dict[str, list[int]]:
+    def _read(self, key: str) -> Any:
         assert self._process.stdout is not None  # noqa: S101  a pipe
-        told: dict[str, list[int]] = json.loads(self._process.stdout.readline())
-        return told
+        return json.loads(self._process.stdout.readline())[key]
 
 
 def family(pid: int) -> list[int]:

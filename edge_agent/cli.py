@@ -11,7 +11,7 @@ from pathlib import Path
 from edge_agent import __version__
 from edge_agent import config as config_
 from edge_agent.agent import Agent
-from edge_agent.commands import check, probe, schema, status
+from edge_agent.commands import check, devices, probe, scan, schema, status
 from edge_agent.errors import CarbonError, ConfigError, KeyFileError
 from edge_agent.wire import keys
 
@@ -62,6 +62,8 @@ def _parser() -> argparse.ArgumentParser:
     for module in (check, probe, schema, status):
         module.register(verb)
     verb("keys-new", keys_new).add_argument("path", type=Path, help="where the key file goes")
+    devices.add(verbs)
+    scan.add(verbs)
     return parser
 
 

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from edge_agent import documents, factor_sets, tag_table
+from edge_agent import documents, factor_sets, tag_table, templates
 from edge_agent.calc.factors import FactorSet
 from edge_agent.documents import Document
 from edge_agent.drivers import AnyDeviceConfig
@@ -200,6 +200,7 @@ def load(path: Path) -> AgentConfig:
     document = documents.load(path)
     if not isinstance(document.value, dict):
         raise document.error((), "must be a map of keys")
+    templates.expand(document)
     expanded = _expand_repeats(document)
     _resolve_paths(expanded.value, path.resolve().parent)
     config = documents.validate(expanded, AgentConfig)
@@ -262,7 +263,10 @@ def _resolve_paths(value: dict[str, Any], folder: Path) -> None:
             keys["gateway"] = [absolute(item) for item in keys["gateway"]]
     mqtt = value.get("mqtt")
     tls = mqtt.get("tls") if isinstance(mqtt, dict) else None
-    for part, names in ((mqtt, ("password_file",)), (tls, ("ca", "cert", "key"))):
+    devices = value.get("devices")
+    tls_parts = [tls, *(device.get("tls") for device in devices or [] if isinstance(device, dict))]
+    parts = [(mqtt, ("password_file",)), *((part, ("ca", "cert", "key")) for part in tls_parts)]
+    for part, names in parts:
         if isinstance(part, dict):
             part.update({name: absolute(part[name]) for name in names if name in part})
 

@@ -143,19 +143,30 @@ def validate(document: Document, model: type[Model], context: Any = None) -> Mod
         return model.model_validate(document.value, context=context)
     except ValidationError as error:
         known = _known_keys(model)
-        details = error.errors(include_url=False)[:_MOST_ERRORS]
+        details = [
+            {**detail, "loc": tuple(part for part in detail["loc"] if "[" not in str(part))}
+            for detail in error.errors(include_url=False)[:_MOST_ERRORS]
+        ]
         missing = {detail["loc"] for detail in details if detail["type"] == "missing"}
-        errors = []
+        errors: dict[tuple[Path_, str], ConfigError] = {}
         for detail in details:
             loc = detail["loc"]
-            if detail["type"] == "too_short" and any(
-                other["loc"][: len(loc)] == loc and other is not detail for other in details
-            ):
-                continue  # too short because of the errors inside
-            beside = [str(key[-1]) for key in missing if key[:-1] == loc[:-1]]
-            errors.append(_config_error(document, (beside, known), detail))
-        errors.sort(key=lambda item: (item.line, item.column))
-        raise all_of(errors) from None
+            if not _is_consequence(detail, details):
+                beside = [str(key[-1]) for key in missing if key[:-1] == loc[:-1]]
+                told = _config_error(document, (beside, known), detail)
+                errors.setdefault((loc, detail["type"]), told)
+        in_order = sorted(errors.values(), key=lambda item: (item.line, item.column))
+        raise all_of(in_order) from None
+
+
+def _is_consequence(detail: Any, details: Sequence[Any]) -> bool:
+    """Whether an error only says that there are others."""
+    loc = detail["loc"]
+    if detail["type"] == "default_factory_not_called":
+        return len(details) > 1
+    return detail["type"] == "too_short" and any(
+        other["loc"][: len(loc)] == loc and other is not detail for other in details
+    )
 
 
 def all_of(errors: Sequence[ConfigError]) -> ConfigError:

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from edge_agent.documents import Document, Path_, did_you_mean
+from edge_agent.drivers import check_lines
 from edge_agent.drivers.base import Tag
 from edge_agent.errors import ConfigError
 
@@ -18,6 +19,10 @@ def wrong_references(config: Any, document: Document) -> Iterator[ConfigError]:
     for name, count in ids.items():
         if count > 1:
             yield document.error((), f"the id {name!r} stands for two things")
+    try:
+        check_lines(config.devices)
+    except ConfigError as error:
+        yield document.error(("devices",), error.message, error.right)
     tags: dict[str, Tag] = {}
     for key, tag in _tags(config):
         if tag.id in tags:

@@ -1,0 +1,203 @@
+"""One unit, polled block by block; rules 4 and 5 of the package."""
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from typing import Self
+
+from edge_agent.clock import Clock
+from edge_agent.drivers.base import (
+    UNCERTAIN_CLOCK,
+    Lines,
+    Scaler,
+    Tag,
+    Value,
+    is_plausible_time,
+)
+from edge_agent.drivers.blocks import Block, Cut, Item, Limits, plan, split
+from edge_agent.drivers.decode import Words, width
+from edge_agent.drivers.modbus import values
+from edge_agent.drivers.modbus.config import (
+    BIT_TABLES,
+    MAX_BITS,
+    ModbusConfig,
+    check_same_line,
+)
+from edge_agent.drivers.modbus.frames import FUNCTIONS, Question
+from edge_agent.drivers.modbus.line import Answer, Line, LineStats
+from edge_agent.errors import DeviceError, Refused
+from edge_agent.readings import BAD_COMMS, BAD_DEVICE, GOOD, Quality, Sample
+
+_BITS_A_REGISTER = 16
+_NS = {"ns": 1, "ms": 1_000_000, "s": 1_000_000_000}
+_ILLEGAL = (2, 3)  # exceptions that may be the merged request's fault: address, quantity
+_MOST_PLANS = 64  # plans kept, one for each set of tags that was due together
+_CLOCK = ""  # key of the clock register in the plan; no tag id is empty
+
+
+class ModbusDriver:
+    """One unit, polled block by block."""
+
+    def __init__(self, config: ModbusConfig, clock: Clock) -> None:
+        """Plan the requests; nothing is opened yet. Raises ConfigError for an impossible plan."""
+        self._config = config
+        self._clock = clock
+        self._line = Line(config, clock)
+        self._items = _items(config)
+        self._limits = _limits(config)
+        self._cuts: set[Cut] = set()
+        self._plans: dict[frozenset[str] | None, tuple[Block, ...]] = {}
+        self._lost: set[Item] = set()
+        self._bits = {tag.id: values.bit_reader(tag) for tag in config.tags if values.is_bit(tag)}
+        self._words = _readers(config)
+        self.requests(None)
+
+    @property
+    def stats(self) -> LineStats:
+        """What happened on the line, to all its units together."""
+        return self._line.stats
+
+    def share(self, lines: Lines) -> None:
+        """Use the line that all units of this host and port, or serial port, use.
+
+        Raises ConfigError when another device sets that line differently.
+        """
+        self._line = lines.line(self._config.line_key, lambda: self._line)
+        check_same_line(self._line.config, self._config)
+
+    async def __aenter__(self) -> Self:
+        """Join the line; it connects with the first question."""
+        self._line.join()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        """Leave the line. What was learnt about the device's holes stays."""
+        self._line.leave()
+
+    def requests(self, due: Collection[str] | None = None) -> tuple[Block, ...]:
+        """The requests that read the tags in ``due`` (None: all), as far as known holes allow."""
+        key = None if due is None else frozenset(due)
+        if key not in self._plans:
+            wanted = [
+                item for item in self._items if key is None or item.key in key or not item.key
+            ]
+            if len(self._plans) >= _MOST_PLANS:
+                self._plans.clear()
+            self._plans[key] = plan(wanted, self._limits, self._cuts)
+        return self._plans[key]
+
+    async def read(self, due: Collection[str] | None = None) -> Sequence[Sample]:
+        """One poll of the tags in ``due`` (None: all).
+
+        Tags of a refused block come with None and BAD_DEVICE; when the unit falls silent
+        half-way, the rest come with None and BAD_COMMS, and go last in the next poll. Raises
+        DeviceError when nothing was answered.
+        """
+        poll = _Poll()
+        blocks = self.requests(due)
+        if self._lost:
+            blocks = tuple(sorted(blocks, key=lambda block: not self._lost.isdisjoint(block.items)))
+        for block in blocks:
+            await self._ask(block, poll, may_split=True)
+        if poll.lost is not None and not poll.is_answered:
+            raise poll.lost
+        return self._stamped(poll)
+
+    async def _ask(self, block: Block, poll: "_Poll", *, may_split: bool) -> None:
+        if poll.lost is not None:
+            self._add_bad(block, BAD_COMMS, poll)
+            return
+        config = self._config
+        try:
+            answer = await self._line.ask(config, Question.of(config.unit, block))
+            self._add_values(block, answer, poll)
+            self._lost.difference_update(block.items)
+        except Refused as refusal:
+            poll.is_answered = True
+            cut = split(block) if refusal.code in _ILLEGAL else None
+            if cut is not None:
+                self._cuts.add(cut)
+                self._plans.clear()
+            if cut is None or not may_split:
+                self._add_bad(block, BAD_DEVICE, poll)
+                return
+            for part in plan(block.items, self._limits, (cut,)):
+                await self._ask(part, poll, may_split=False)
+        except DeviceError as error:
+            poll.lost = error
+            self._lost = set(block.items)
+            self._add_bad(block, BAD_COMMS, poll)
+
+    def _add_values(self, block: Block, answer: Answer, poll: "_Poll") -> None:
+        poll.is_answered = True
+        words = None if block.table in BIT_TABLES else Words(answer.values)
+        for item in block.items:
+            offset = item.address - block.address
+            if words is None:
+                value = self._bits[item.key](answer.values, offset)
+            else:
+                value = self._words[item.key](words, offset)
+            if item.key == _CLOCK:
+                poll.device_clock = value
+            else:
+                quality = BAD_DEVICE if value is None else GOOD
+                poll.found.append((item.key, answer.received_ns, value, quality))
+
+    def _add_bad(self, block: Block, quality: Quality, poll: "_Poll") -> None:
+        now_ns = self._clock.utc_ns()
+        poll.found += [
+            (item.key, now_ns, None, quality) for item in block.items if item.key != _CLOCK
+        ]
+
+    def _stamped(self, poll: "_Poll") -> list[Sample]:
+        register = self._config.clock_register
+        if register is None:
+            return [Sample(*found) for found in poll.found]
+        count = poll.device_clock
+        device_ns = count * _NS[register.unit] if isinstance(count, int) else 0
+        if is_plausible_time(device_ns):
+            return [Sample(tag, device_ns, value, q) for tag, _, value, q in poll.found]
+        return [
+            Sample(tag, received_ns, value, UNCERTAIN_CLOCK if quality == GOOD else quality)
+            for tag, received_ns, value, quality in poll.found
+        ]
+
+
+@dataclass(slots=True)
+class _Poll:
+    """What one poll has brought so far."""
+
+    found: list[tuple[str, int, Value, Quality]] = field(default_factory=list)
+    device_clock: Value = None
+    lost: DeviceError | None = None
+    is_answered: bool = False
+
+
+def _items(config: ModbusConfig) -> list[Item]:
+    items = [Item(tag.id, tag.table, tag.address, tag.width) for tag in config.tags]
+    if (register := config.clock_register) is not None:
+        items.append(Item(_CLOCK, register.table, register.address, width(register.type)))
+    return items
+
+
+def _limits(config: ModbusConfig) -> dict[str, Limits]:
+    limits: dict[str, Limits] = {}
+    for table in FUNCTIONS:
+        is_bits = table in BIT_TABLES
+        factor = _BITS_A_REGISTER if is_bits else 1
+        taboo = tuple(
+            range(span.first, span.last + 1) for span in config.forbidden if span.table == table
+        )
+        span = config.max_registers * factor
+        limits[table] = Limits(min(span, MAX_BITS), config.max_gap * factor, taboo)
+    return limits
+
+
+def _readers(config: ModbusConfig) -> dict[str, Callable[[Words, int], Value]]:
+    table = {
+        tag.id: values.reader(tag, config.order) for tag in config.tags if not values.is_bit(tag)
+    }
+    if (register := config.clock_register) is not None:
+        order = register.order or config.order
+        plain = Scaler(Tag(id="clock"))
+        table[_CLOCK] = lambda words, offset: plain(words.number(offset, register.type, order))
+    return table
