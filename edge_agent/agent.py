@@ -19,10 +19,10 @@ from edge_agent.config import AgentConfig
 from edge_agent.health import Health, write_status
 from edge_agent.outbox import Outbox, OutboxFull
 from edge_agent.pipeline import Pipeline
-from edge_agent.pipeline.pipeline import Reading, decode_readings, encode_readings
+from edge_agent.pipeline.journal import Reading, decode_readings, encode_readings
 from edge_agent.pipeline.rows import MAX_SPAN_NS
 from edge_agent.pipeline.series import to_plain
-from edge_agent.readings import Columns, Event, Waveform
+from edge_agent.readings import Columns, Event, Sample, Waveform
 from edge_agent.supervision import Keeper
 from edge_agent.uplink import Identity, Uplink
 from edge_agent.wire import batch as wire_batch
@@ -81,7 +81,11 @@ class Agent:
         tags = sum(len(device.tags) for device in config.devices)
         jitter = SystemRandom().random
         self._acquisition = Acquisition(
-            config.devices, self._clock, jitter=jitter, queue_limit=max(_QUEUE, 10 * tags)
+            config.devices,
+            self._clock,
+            jitter=jitter,
+            queue_limit=max(_QUEUE, 10 * tags),
+            scans=True,
         )
         self._told: deque[Event] = deque(maxlen=_QUEUE)
         self._keeper = Keeper(self._clock, jitter, self._told.append)
@@ -136,7 +140,9 @@ class Agent:
     async def _work(self) -> None:
         loop = asyncio.get_running_loop()
         async for readings in self._acquisition.batches():
-            self.health.readings += len(readings)
+            self.health.readings += sum(
+                1 if isinstance(reading, Sample) else len(reading) for reading in readings
+            )
             if isinstance(self._clock, DeviceClock):
                 self._observe(self._clock, readings)
             await loop.run_in_executor(self._worker, self._take, readings)

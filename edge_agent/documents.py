@@ -143,7 +143,7 @@ def validate(document: Document, model: type[Model], context: Any = None) -> Mod
         return model.model_validate(document.value, context=context)
     except ValidationError as error:
         known = _known_keys(model)
-        details = [
+        details: list[Any] = [
             {**detail, "loc": tuple(part for part in detail["loc"] if "[" not in str(part))}
             for detail in error.errors(include_url=False)[:_MOST_ERRORS]
         ]

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
 from edge_agent.acquisition.breaker import Bus
@@ -11,14 +11,15 @@ from edge_agent.acquisition.queue import ReadingQueue
 from edge_agent.acquisition.schedule import Schedule
 from edge_agent.acquisition.status import DeviceState, DeviceStatus
 from edge_agent.clock import NS_PER_S, Clock, DeviceClock
-from edge_agent.drivers.base import DeviceConfig, Driver, Lossy, Polled, Reading
+from edge_agent.drivers.base import DeviceConfig, Driver, Lossy, Poll, Polled, Scanner
 from edge_agent.errors import DeviceError, NoAnswer
-from edge_agent.readings import BAD_COMMS, Event, Sample, Waveform
+from edge_agent.readings import BAD_COMMS, Event, Sample
 from edge_agent.supervision import Backoff, finished
 
 _SPREAD_S = 10.0  # devices with long intervals begin within this time
 _RENEW_AFTER = 10  # times the age of degraded
 _LEAVE_NS = 10 * NS_PER_S
+Read = Callable[[frozenset[str] | None], Awaitable[Sequence[Poll]]]
 _log = logging.getLogger(__name__)
 
 
@@ -30,6 +31,7 @@ class Surroundings:
     jitter: Callable[[], float]
     queue: ReadingQueue
     emit: Callable[[Event], None]
+    takes_scans: bool = False
 
 
 @dataclass(slots=True)
@@ -161,8 +163,11 @@ class Device:
 
     async def _poll(self, session: Polled) -> None:
         schedule = self._schedule
+        read: Read = session.read
+        if self._around.takes_scans and isinstance(session, Scanner):
+            read = session.scan
         if self._status.state is DeviceState.DOWN and self._bus is not None:
-            await self._try_alone(session, self._bus)
+            await self._try_alone(read, self._bus)
         else:
             if not self._status.reconnects:  # staggered starts
                 spread_s = min(schedule.fastest_s, _SPREAD_S)
@@ -176,7 +181,7 @@ class Device:
             due, missed = schedule.take(now_ns)
             self._lose("slow", missed)
             if self._around.queue.has_room:
-                self._deliver(await session.read(schedule.due_tags(due)))
+                self._deliver(await read(schedule.due_tags(due)))
                 ended_ns = self._clock.monotonic_ns()
                 self._status.latency_s = (ended_ns - now_ns) / NS_PER_S
             else:
@@ -184,7 +189,7 @@ class Device:
                 ended_ns = self._clock.monotonic_ns()
             self._lose("slow", schedule.done(due, ended_ns))
 
-    async def _try_alone(self, session: Polled, bus: Bus) -> None:
+    async def _try_alone(self, read: Read, bus: Bus) -> None:
         """The first poll after a failure, when the line's breaker lets this device try."""
         self._is_queued = True
         try:
@@ -193,7 +198,7 @@ class Device:
                 self._fresh_ns = began_ns = self._clock.monotonic_ns()
                 self._schedule.start(began_ns)
                 due, _ = self._schedule.take(began_ns)
-                self._deliver(await session.read())
+                self._deliver(await read(None))
                 attempt.is_answered = True
         finally:
             self._is_queued = False
@@ -206,7 +211,7 @@ class Device:
                 await self._around.queue.wait_for_room()
         raise NoAnswer("the driver ended by itself")
 
-    def _deliver(self, readings: Sequence[Reading]) -> None:
+    def _deliver(self, readings: Sequence[Poll]) -> None:
         self._around.queue.put(readings)
         self._status.polls += 1
         if not any(_is_usable(reading) for reading in readings):
@@ -257,5 +262,5 @@ class Device:
         return self._driver.dropped if isinstance(self._driver, Lossy) else 0
 
 
-def _is_usable(reading: Reading) -> bool:
-    return isinstance(reading, Waveform) or reading.value is not None
+def _is_usable(reading: Poll) -> bool:
+    return not isinstance(reading, Sample) or reading.value is not None

@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from edge_agent.drivers.base import Reading
-from edge_agent.readings import Waveform
+from edge_agent.drivers.base import Poll
+from edge_agent.readings import Sample, Waveform
 
 _VALUES_A_READING = 64  # an array takes the room of one reading for so many values
 
@@ -16,7 +16,7 @@ class ReadingQueue:
 
     limit: int
     size: int = 0
-    waiting: list[Sequence[Reading]] = field(default_factory=list)
+    waiting: list[Sequence[Poll]] = field(default_factory=list)
     filled: asyncio.Event = field(default_factory=asyncio.Event)
     emptied: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -25,7 +25,7 @@ class ReadingQueue:
         """False while the consumer is behind."""
         return self.size < self.limit
 
-    def put(self, readings: Sequence[Reading]) -> None:
+    def put(self, readings: Sequence[Poll]) -> None:
         """Add what one poll or delivery brought."""
         if readings:
             self.waiting.append(readings)
@@ -38,7 +38,7 @@ class ReadingQueue:
             self.emptied.clear()
             await self.emptied.wait()
 
-    async def take_all(self) -> Sequence[Reading]:
+    async def take_all(self) -> Sequence[Poll]:
         """Everything that waits, at least one reading."""
         await self.filled.wait()
         self.filled.clear()
@@ -49,5 +49,9 @@ class ReadingQueue:
         return [reading for readings in waiting for reading in readings]
 
 
-def _room(reading: Reading) -> int:
-    return 1 + len(reading) // _VALUES_A_READING if isinstance(reading, Waveform) else 1
+def _room(reading: Poll) -> int:
+    if isinstance(reading, Sample):
+        return 1
+    if isinstance(reading, Waveform):
+        return 1 + len(reading) // _VALUES_A_READING
+    return len(reading)

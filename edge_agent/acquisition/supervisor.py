@@ -21,7 +21,7 @@ from edge_agent.acquisition.queue import ReadingQueue
 from edge_agent.acquisition.status import DeviceStatus
 from edge_agent.clock import Clock
 from edge_agent.drivers import DRIVERS
-from edge_agent.drivers.base import DeviceConfig, Driver, Lines, Polled, Reading, SharesLine
+from edge_agent.drivers.base import DeviceConfig, Driver, Lines, Poll, Polled, SharesLine
 from edge_agent.readings import Event
 from edge_agent.supervision import Keeper
 
@@ -42,17 +42,19 @@ class Acquisition:
         *,
         jitter: Callable[[], float],
         queue_limit: int = 10_000,
+        scans: bool = False,
     ) -> None:
         """Build the drivers of all enabled devices; nothing is opened yet.
 
-        ``queue_limit`` bounds the readings waiting for ``batches``. Raises ConfigError when a
-        device's tags cannot be planned.
+        ``queue_limit`` bounds the values waiting for ``batches``; with ``scans`` values that were
+        read together come as ``Scan`` where the driver can. Raises ConfigError when a device's
+        tags cannot be planned.
         """
         self._clock = clock
         self._queue = ReadingQueue(queue_limit)
         self._events: deque[Event] = deque(maxlen=_MAX_EVENTS)
         self._keeper = Keeper(clock, jitter, self._events.append)
-        around = Surroundings(clock, jitter, self._queue, self._events.append)
+        around = Surroundings(clock, jitter, self._queue, self._events.append, scans)
         lines, buses = Lines(), Buses(clock)
         self._devices = [
             _device(config, lines, buses, around) for config in devices if config.enabled
@@ -67,7 +69,7 @@ class Acquisition:
             watch = "acquisition:watch"
             group.create_task(self._keeper.keep(watch, self._watch))
 
-    async def batches(self) -> AsyncIterator[Sequence[Reading]]:
+    async def batches(self) -> AsyncIterator[Sequence[Poll]]:
         """Everything collected since the last step, at least one reading each time."""
         while True:
             yield await self._queue.take_all()

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Protocol, Self, TypeVar, cast, runtime_checka
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
 from edge_agent.instruments import Deadband, Instrument
-from edge_agent.readings import Quality, Reason, Sample, Severity, Waveform
+from edge_agent.readings import Quality, Reason, Sample, Scan, Severity, Waveform
 
 EARLIEST_NS = 946_684_800_000_000_000  # 2000-01-01 UTC
 LATEST_NS = 4_102_444_800_000_000_000  # 2100-01-01 UTC
@@ -23,6 +23,7 @@ UNCERTAIN_CLOCK = Quality.of(Severity.UNCERTAIN, Reason.CLOCK)
 _SCALE_DIGITS = 18
 
 Reading = Sample | Waveform
+Poll = Sample | Waveform | Scan
 Identifier = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Value = int | float | None
@@ -165,6 +166,15 @@ class Polled(Session, Protocol):
 
         Gives readings of due tags only. Raises DeviceError when nothing at all was answered.
         """
+        ...
+
+
+@runtime_checkable
+class Scanner(Polled, Protocol):
+    """A polled device that can give values read together as scans: far cheaper for many tags."""
+
+    async def scan(self, due: Collection[str] | None = None) -> Sequence[Poll]:
+        """The same as ``read``, with scans in place of samples wherever that is possible."""
         ...
 
 

@@ -63,6 +63,22 @@ class SignalBuffer:
         self.one_times.append(reading.time_ns)
         self.one_values.append(float(value))
 
+    def extend(self, times: Times, values: Values) -> None:
+        """Take many plainly good samples; the vectors may be shared and are not changed."""
+        self.times.append(times)
+        self.values.append(values)
+
+    @property
+    def is_empty(self) -> bool:
+        """True when nothing is pending, not even a mark."""
+        return not (self.times or self.one_times or self.marks or self.taken_marks)
+
+    def pass_by(self, times: Times, until_ns: int) -> None:
+        """Take note of samples that were accounted for elsewhere."""
+        self.recent = times[-_RECENT:]
+        self.warm = True
+        self.done_ns = max(self.done_ns, until_ns - 1)
+
     def newest_ns(self) -> int:
         """Time of the newest pending sample, or -1."""
         newest = [int(times[-1]) for times in self.times if len(times)]

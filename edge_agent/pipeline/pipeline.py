@@ -24,12 +24,13 @@ from edge_agent.pipeline.judging import Flag, lapses_ns, rules_of
 from edge_agent.pipeline.meters import FuelFactors, MeterWorker
 from edge_agent.pipeline.potline import LineFactors, PotlineWorker, effect_started
 from edge_agent.pipeline.rows import Sink, Span
+from edge_agent.pipeline.scans import ScanBuffer
 from edge_agent.pipeline.signals import SignalWorker
-from edge_agent.readings import Columns, Event, Quality, Sample, Severity, Waveform
+from edge_agent.readings import Columns, Event, Sample, Scan, Severity, Waveform
 
 NS_PER_S = 10**9
 _FUTURE_NS = 300 * NS_PER_S
-Reading = Sample | Waveform
+Reading = Sample | Waveform | Scan
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,7 @@ class Pipeline:
         self._lines: dict[str, PotlineWorker] = {}
         self._meters: dict[str, MeterWorker] = {}
         self._signals: dict[str, SignalWorker] = {}
+        self._scans = ScanBuffer()
         for line in config.potlines:
             worker = PotlineWorker(line, LineFactors.of(factors, line.technology), offset_ns)
             self._lines[line.id] = worker
@@ -150,21 +152,27 @@ class Pipeline:
         sink = Sink()
         limit = np.iinfo(np.int64).max if self._device_time else now_ns + _FUTURE_NS
         for reading in readings:
-            route = self._routes.get(reading.tag)
-            if route is None:
-                continue
             end_ns = reading.time_ns
             if isinstance(reading, Waveform):
                 end_ns += (len(reading) - 1) * reading.period_ns
             if end_ns > limit:
                 self._memory.future += 1
-                continue
-            self._memory.newest_ns = max(self._memory.newest_ns, end_ns)
+            elif isinstance(reading, Scan):
+                self._memory.newest_ns = max(self._memory.newest_ns, end_ns)
+                self._scans.take(reading, self._signals, lambda one: self._take_one(one, sink))
+            elif reading.tag in self._routes:
+                self._memory.newest_ns = max(self._memory.newest_ns, end_ns)
+                self._take_one(reading, sink)
+        return sink.events
+
+    def _take_one(self, reading: Sample | Waveform, sink: Sink) -> None:
+        """Give a reading to whom it belongs, and to the live lane of its pot."""
+        route = self._routes.get(reading.tag)
+        if route is not None:
             route(reading)
             live = self._live.get(reading.tag)
             if live is not None and isinstance(reading, Sample):
                 self._watch(live, reading, sink)
-        return sink.events
 
     def _watch(self, live: _Live, sample: Sample, sink: Sink) -> None:
         value = sample.value
@@ -201,10 +209,12 @@ class Pipeline:
         """Account for everything before a whole minute [ns]."""
         sink = Sink()
         span = Span(self._start(until_ns), until_ns)
+        done = self._scans.advance(span, self._signals, sink)
         for line in self._lines.values():
             line.process(span, sink)
-        for signal in self._signals.values():
-            signal.process(span, sink)
+        for tag, signal in self._signals.items():
+            if tag not in done:
+                signal.process(span, sink)
         for meter in self._meters.values():
             meter.process(span, sink)
         self._tell_late(sink)
@@ -219,7 +229,7 @@ class Pipeline:
         """Where accounting starts: where it stopped, or at the first sample ever."""
         if self._memory.done_ns >= 0:
             return self._memory.done_ns
-        first = until_ns
+        first = min(until_ns, self._scans.first_ns() or until_ns)
         for buffer in self._buffers().values():
             for times in buffer.times:
                 first = min([first, *times[:1].tolist()])
@@ -264,6 +274,7 @@ class Pipeline:
                 "done_ns": memory.done_ns,
                 "lines": {key: line.dump() for key, line in self._lines.items()},
                 "meters": {key: meter.dump() for key, meter in self._meters.items()},
+                "scans": self._scans.dump(),
                 "signals": {key: item.dump() for key, item in self._signals.items()},
             }
         )
@@ -273,6 +284,7 @@ class Pipeline:
         plain = cbor2.loads(state)
         self._memory.newest_ns = plain["newest_ns"]
         self._memory.done_ns = plain["done_ns"]
+        self._scans.restore(plain.get("scans", []), self._signals)
         for key, saved in plain["lines"].items():
             if key in self._lines:
                 self._lines[key].restore(saved)
@@ -302,26 +314,3 @@ def _merge_gaps(events: list[Event]) -> list[Event]:
             open_gaps[key] = {**event, "pots": [pot]}
             merged.append(open_gaps[key])
     return merged
-
-
-def encode_readings(readings: Sequence[Reading]) -> bytes:
-    """Readings as bytes for the journal."""
-    plain: list[Any] = []
-    for reading in readings:
-        if isinstance(reading, Waveform):
-            values = np.asarray(reading.values, dtype=np.float64).tobytes()
-            plain.append([reading.tag, reading.time_ns, reading.period_ns, values])
-        else:
-            plain.append([reading.tag, reading.time_ns, reading.value, int(reading.quality)])
-    return cbor2.dumps(plain)
-
-
-def decode_readings(journal: bytes) -> list[Reading]:
-    """The readings that ``encode_readings`` wrote."""
-    readings: list[Reading] = []
-    for tag, time_ns, third, fourth in cbor2.loads(journal):
-        if isinstance(fourth, bytes):
-            readings.append(Waveform(tag, time_ns, third, np.frombuffer(fourth, np.float64)))
-        else:
-            readings.append(Sample(tag, time_ns, third, Quality(fourth)))
-    return readings

@@ -95,13 +95,18 @@ def minute_means(
     sums = np.bincount(place, weights=values)
     full = np.flatnonzero(counts)
     means = (sums[full] / counts[full]).astype(np.float32).astype(np.float64)
-    enough = counts[full] * period_s >= _FULL_SHARE * 60
-    quality = np.where(enough, int(GOOD), int(UNCERTAIN_PARTIAL))
     yield (
         (span.start_ns + full * MINUTE_NS).tolist(),
         means.tolist(),
-        quality.tolist(),
+        partial(counts[full], period_s),
     )
+
+
+def partial(counts: NDArray[np.int64], period_s: float) -> list[int]:
+    """Qualities of minutes that hold so many samples."""
+    enough = counts * period_s >= _FULL_SHARE * 60
+    codes: list[int] = np.where(enough, int(GOOD), int(UNCERTAIN_PARTIAL)).tolist()
+    return codes
 
 
 def worst_by_minute(

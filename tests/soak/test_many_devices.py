@@ -18,7 +18,7 @@ from edge_agent.acquisition import Acquisition, DeviceState
 from edge_agent.clock import SystemClock
 from edge_agent.config import AgentConfig
 from edge_agent.pipeline import Pipeline
-from edge_agent.pipeline.pipeline import encode_readings
+from edge_agent.pipeline.journal import encode_readings
 
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = float(os.environ.get("SOAK_SECONDS", "15"))

@@ -8,6 +8,7 @@ from edge_agent.clock import Clock
 from edge_agent.drivers.base import (
     UNCERTAIN_CLOCK,
     Lines,
+    Poll,
     Scaler,
     Tag,
     Value,
@@ -24,8 +25,9 @@ from edge_agent.drivers.modbus.config import (
 )
 from edge_agent.drivers.modbus.frames import FUNCTIONS, Question
 from edge_agent.drivers.modbus.line import Answer, Line, LineStats
+from edge_agent.drivers.modbus.scans import BlockReader, prepare
 from edge_agent.errors import DeviceError, Refused
-from edge_agent.readings import BAD_COMMS, BAD_DEVICE, GOOD, Quality, Sample
+from edge_agent.readings import BAD_COMMS, BAD_DEVICE, GOOD, Quality, Sample, Scan
 
 _BITS_A_REGISTER = 16
 _NS = {"ns": 1, "ms": 1_000_000, "s": 1_000_000_000}
@@ -49,6 +51,8 @@ class ModbusDriver:
         self._lost: set[Item] = set()
         self._bits = {tag.id: values.bit_reader(tag) for tag in config.tags if values.is_bit(tag)}
         self._words = _readers(config)
+        self._tags = {tag.id: tag for tag in config.tags}
+        self._scanners: dict[int, tuple[Block, BlockReader | None]] = {}
         self.requests(None)
 
     @property
@@ -92,7 +96,16 @@ class ModbusDriver:
         half-way, the rest come with None and BAD_COMMS, and go last in the next poll. Raises
         DeviceError when nothing was answered.
         """
-        poll = _Poll()
+        return self._stamped(await self._poll(due, scanning=False))
+
+    async def scan(self, due: Collection[str] | None = None) -> Sequence[Poll]:
+        """The same poll; values of blocks of plain numbers come as scans."""
+        scanning = self._config.clock_register is None
+        poll = await self._poll(due, scanning=scanning)
+        return [*poll.scans, *self._stamped(poll)]
+
+    async def _poll(self, due: Collection[str] | None, *, scanning: bool) -> "_Poll":
+        poll = _Poll(is_scanning=scanning)
         blocks = self.requests(due)
         if self._lost:
             blocks = tuple(sorted(blocks, key=lambda block: not self._lost.isdisjoint(block.items)))
@@ -100,7 +113,7 @@ class ModbusDriver:
             await self._ask(block, poll, may_split=True)
         if poll.lost is not None and not poll.is_answered:
             raise poll.lost
-        return self._stamped(poll)
+        return poll
 
     async def _ask(self, block: Block, poll: "_Poll", *, may_split: bool) -> None:
         if poll.lost is not None:
@@ -110,7 +123,8 @@ class ModbusDriver:
         try:
             answer = await self._line.ask(config, Question.of(config.unit, block))
             self._add_values(block, answer, poll)
-            self._lost.difference_update(block.items)
+            if self._lost:
+                self._lost.difference_update(block.items)
         except Refused as refusal:
             poll.is_answered = True
             cut = split(block) if refusal.code in _ILLEGAL else None
@@ -129,6 +143,9 @@ class ModbusDriver:
 
     def _add_values(self, block: Block, answer: Answer, poll: "_Poll") -> None:
         poll.is_answered = True
+        if poll.is_scanning and (scan := self._scanned(block, answer)) is not None:
+            poll.scans.append(scan)
+            return
         words = None if block.table in BIT_TABLES else Words(answer.values)
         for item in block.items:
             offset = item.address - block.address
@@ -141,6 +158,16 @@ class ModbusDriver:
             else:
                 quality = BAD_DEVICE if value is None else GOOD
                 poll.found.append((item.key, answer.received_ns, value, quality))
+
+    def _scanned(self, block: Block, answer: Answer) -> Scan | None:
+        known, reader = self._scanners.get(id(block), (None, None))  # its hash costs as a scan does
+        if known is not block:
+            if len(self._scanners) >= _MOST_PLANS:
+                self._scanners.clear()
+            reader = prepare(block, self._tags, self._config.order)
+            self._scanners[id(block)] = block, reader
+        values_ = reader.read(answer.values) if reader is not None else None
+        return Scan(reader.tags, answer.received_ns, values_) if reader and values_ else None
 
     def _add_bad(self, block: Block, quality: Quality, poll: "_Poll") -> None:
         now_ns = self._clock.utc_ns()
@@ -167,6 +194,8 @@ class _Poll:
     """What one poll has brought so far."""
 
     found: list[tuple[str, int, Value, Quality]] = field(default_factory=list)
+    scans: list[Scan] = field(default_factory=list)
+    is_scanning: bool = False
     device_clock: Value = None
     lost: DeviceError | None = None
     is_answered: bool = False

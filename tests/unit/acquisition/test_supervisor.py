@@ -502,13 +502,13 @@ async def test_a_driver_that_swallows_its_cancellation_is_left_behind_for_a_new_
     async with running([device(renew_s=20.0)], clock) as acquired:
         stub = STUBS["d"]
 
-        async def read(due=None):
+        async def answer():
             while not deaf.is_set():
                 with contextlib.suppress(asyncio.CancelledError):
                     await deaf.wait()
             return []
 
-        stub.read = read
+        stub._answer = answer
         await clock.advance(40)
         assert STUBS["d"] is not stub
         assert "let go" in acquired.status()[0].last_error

@@ -11,7 +11,7 @@ from edge_agent import factor_sets
 from edge_agent.agent import _parts
 from edge_agent.config import AgentConfig
 from edge_agent.pipeline import Pipeline
-from edge_agent.pipeline.pipeline import decode_readings, encode_readings
+from edge_agent.pipeline.journal import decode_readings, encode_readings
 from edge_agent.readings import BAD_DEVICE, Sample
 
 NS = 10**9
