@@ -35,8 +35,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import paho.mqtt.client as mqtt
 import yaml
-from bench_peers import PEERS, Missing
+from bench_peers import PEERS, Missing, Place
+from paho.mqtt.enums import CallbackAPIVersion
 
 from edge_agent.wire import keys
 
@@ -57,6 +59,33 @@ class Work:
     def tags(self) -> int:
         """Tags in all."""
         return self.lines * self.registers
+
+
+class Listener:
+    """Takes everything that is published, and plays the one answer ThingsBoard Gateway waits for."""
+
+    def __init__(self, port: int) -> None:
+        self.messages = self.bytes = 0
+        self._client = mqtt.Client(CallbackAPIVersion.VERSION2)
+        self._client.on_message = self._on_message
+        with contextlib.suppress(OSError):
+            self._client.connect("127.0.0.1", port)
+            self._client.subscribe("#", qos=1)
+            self._client.loop_start()
+
+    def _on_message(self, client: mqtt.Client, _: object, message: mqtt.MQTTMessage) -> None:
+        self.messages += 1
+        self.bytes += len(message.payload)
+        head, _, number = message.topic.rpartition("/")
+        if head == "v1/devices/me/rpc/request":
+            unlimited = {"messages": "", "telemetryMessages": "", "telemetryDataPoints": ""}
+            limits: dict[str, Any] = {"maxPayloadSize": 1_000_000, "maxInflightMessages": 1_000}
+            limits |= {"rateLimits": unlimited, "gatewayRateLimits": unlimited}
+            client.publish(f"v1/devices/me/rpc/response/{number}", json.dumps(limits), qos=1)
+
+    def close(self) -> None:
+        """Stop."""
+        self._client.loop_stop()
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +256,16 @@ def bare(work: Work, ports: Sequence[int]) -> list[str]:
     return [sys.executable, script, "--ports", listed, *settings]
 
 
+def command_of(poller: str, work: Work, place: Place) -> list[str]:
+    """How a poller is started on these devices."""
+    folder, _, ports, mqtt_port = place
+    if poller == "ours":
+        return ours(folder, work, ports, mqtt_port)
+    if poller == "bare":
+        return bare(work, ports)
+    return PEERS[poller](place, work.registers, work.interval_s)
+
+
 def run(poller: str, scenario: str, work: Work, args: argparse.Namespace) -> Figures:
     """One poller in one scenario, from its start to its end."""
     devices = Devices(work.lines)
@@ -235,20 +274,18 @@ def run(poller: str, scenario: str, work: Work, args: argparse.Namespace) -> Fig
         stack.callback(devices.close)
         folder = Path(name)
         mqtt_port = stack.enter_context(broker(folder))
-        if poller == "ours":
-            command = ours(folder, work, devices.ports, mqtt_port)
-        elif poller == "bare":
-            command = bare(work, devices.ports)
-        else:
-            place = (folder, args.peers, devices.ports, mqtt_port)
-            command = PEERS[poller](place, work.registers, work.interval_s)
+        listener = Listener(mqtt_port)
+        stack.callback(listener.close)
+        command = command_of(poller, work, (folder, args.peers, devices.ports, mqtt_port))
         output = stack.enter_context((folder / "output").open("wb"))
         process = subprocess.Popen(
             command, cwd=folder, env=environment, stdout=output, stderr=subprocess.STDOUT
         )
         try:
             warm_up(process, devices, args.warm_up)
+            published = listener.bytes
             figures = measure(poller, scenario, process, devices, args.seconds)
+            published = listener.bytes - published
         finally:
             process.terminate()
             try:
@@ -257,7 +294,7 @@ def run(poller: str, scenario: str, work: Work, args: argparse.Namespace) -> Fig
                 process.kill()
         if figures.note:
             print((folder / "output").read_text(errors="replace")[-2_000:], flush=True)
-        return with_note(figures, folder)
+        return with_note(figures, folder, published)
 
 
 def warm_up(process: subprocess.Popen[bytes], devices: Devices, seconds: float) -> None:
@@ -268,13 +305,14 @@ def warm_up(process: subprocess.Popen[bytes], devices: Devices, seconds: float) 
     time.sleep(seconds)
 
 
-def with_note(figures: Figures, folder: Path) -> Figures:
-    """What the agent itself says of its overruns, beside the figures."""
+def with_note(figures: Figures, folder: Path, published: int) -> Figures:
+    """What came out at the broker, and what the agent itself says of its overruns."""
+    note = figures.note or f"published {published} bytes"
     path = folder / "state" / "status.json"
-    if not path.is_file():
-        return figures
-    health = json.loads(path.read_text())["health"]
-    note = f"overruns {health['overruns']}, batches {health['batches']}, rows {health['rows']}"
+    if path.is_file():
+        health = json.loads(path.read_text())["health"]
+        for name in ("overruns", "batches", "rows"):
+            note += f", {name} {health[name]}"
     return Figures(**{**asdict(figures), "note": note})
 
 
