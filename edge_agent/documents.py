@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from edge_agent.errors import ConfigError, ConfigErrors
 
 _MOST_ERRORS = 50
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # C: a tenth of the time and half the memory
 _MOST_DEPTH = 40
 Path_ = tuple[str | int, ...]
 Model = TypeVar("Model", bound=BaseModel)
@@ -48,6 +49,8 @@ class Document:
             origins: for each new place the place in the file that its keys stand at; the places
                 of the file that share a parent with new ones are forgotten.
         """
+        if all(new == old for new, old in origins.items()):
+            return self
         lines, columns = dict(self.lines), dict(self.columns)
         parents = {new[:-1] for new in origins}
         for table, before in ((lines, self.lines), (columns, self.columns)):
@@ -84,7 +87,7 @@ def load(path: Path) -> Document:
         raise ConfigError(message, file=str(path)) from error
     document = Document(str(path), {}, {}, {})
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        node = yaml.compose(text, Loader=_LOADER)
         value = _plain(node, (), document, 0) if node is not None else {}
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)

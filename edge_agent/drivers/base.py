@@ -10,6 +10,7 @@ import math
 from collections.abc import AsyncGenerator, Callable, Collection, Hashable, Sequence
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
+from functools import lru_cache
 from typing import Annotated, Any, Protocol, Self, TypeVar, cast, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
@@ -226,9 +227,11 @@ class Scaler:
     not finite comes out as None.
     """
 
+    __slots__ = ("_addend", "_divisor", "_factor", "is_identity", "offset", "scale")
+
     def __init__(self, tag: Tag) -> None:
         """Take the tag's scale and offset."""
-        scale, offset = Fraction(tag.scale), Fraction(tag.offset)
+        scale, offset = _fraction(tag.scale), _fraction(tag.offset)
         self.is_identity = tag.totaliser is not None or (scale == 1 and offset == 0)
         self.scale = float(scale)
         self.offset = float(offset)
@@ -246,6 +249,11 @@ class Scaler:
             return (raw * self._factor + self._addend) / self._divisor
         value = raw if self.is_identity else raw * self.scale + self.offset
         return value if math.isfinite(value) else None
+
+
+@lru_cache(maxsize=256)
+def _fraction(text: str) -> Fraction:
+    return Fraction(text)
 
 
 def is_plausible_time(time_ns: int) -> bool:
