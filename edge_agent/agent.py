@@ -16,6 +16,7 @@ from edge_agent import config as config_
 from edge_agent.acquisition import Acquisition, DeviceState
 from edge_agent.clock import NS_PER_S, Clock, DeviceClock, SystemClock
 from edge_agent.config import AgentConfig
+from edge_agent.errors import StoreError
 from edge_agent.health import Health, write_status
 from edge_agent.outbox import Outbox, OutboxFull
 from edge_agent.pipeline import Pipeline
@@ -128,8 +129,16 @@ class Agent:
         state, journal = self._outbox.state()
         if state is not None:
             self._pipeline.restore(state)
-        for readings in journal:
-            self._pipeline.feed(decode_readings(readings), 2**62)
+        for entry in journal:
+            try:
+                readings = decode_readings(entry)
+            except StoreError:  # one entry is lost and told, the agent comes up
+                log.exception("journal_damaged")
+                now_ns = self._clock.utc_ns()
+                span = {"from": now_ns, "to": now_ns}
+                self._pending.append(self._event("lost_records", count=1, reason="journal", **span))
+            else:
+                self._pipeline.feed(readings, 2**62)
         if isinstance(self._clock, DeviceClock):
             self._clock.observe(self._pipeline.newest_ns)
         self._announce = True

@@ -108,6 +108,13 @@ class Pots(_Strict):
     status_out: tuple[int, ...] = (0,)
     status_starting: tuple[int, ...] = (2,)
 
+    @field_validator("voltage", "status")
+    @classmethod
+    def _pattern(cls, value: str | None) -> str | None:
+        if value is not None:
+            documents.numbered(value, 1)
+        return value
+
     def numbers(self) -> range:
         """The pot numbers."""
         return range(self.first, self.first + self.count)
@@ -240,14 +247,13 @@ def _repeated(tag: Any, key: documents.Path_, document: Document) -> list[Any]:
     try:
         return [
             {
-                name: value.format(n=n) if isinstance(value, str) else value
+                name: documents.numbered(value, n) if isinstance(value, str) else value
                 for name, value in rest.items()
             }
             for n in range(first, last + 1)
         ]
-    except (ValueError, LookupError, AttributeError) as error:
-        message = f"a text of this tag cannot be filled in: {error!r}"
-        raise document.error(key, message, "{n} or {n:03d} is right") from None
+    except ValueError as error:
+        raise document.error(key, str(error), "{n} or {n:03d} is right") from None
 
 
 def _resolve_paths(value: dict[str, Any], folder: Path) -> None:

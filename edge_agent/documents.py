@@ -1,6 +1,7 @@
 """YAML files into strict models, with errors that name file, line, key and what would be right."""
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,8 +13,11 @@ from pydantic import BaseModel, ValidationError
 from edge_agent.errors import ConfigError, ConfigErrors
 
 _MOST_ERRORS = 50
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # C: a tenth of the time and half the memory
+_LOADER = getattr(
+    yaml, "CSafeLoader", yaml.SafeLoader
+)  # C: a tenth of the time and half the memory
 _MOST_DEPTH = 40
+_NUMBER = re.compile(r"\{n(?::0([1-9])d)?\}")
 Path_ = tuple[str | int, ...]
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -98,6 +102,19 @@ def load(path: Path) -> Document:
         message = f"is nested more than {_MOST_DEPTH} levels deep"
         raise ConfigError(message, file=str(path)) from None
     return Document(str(path), value, document.lines, document.columns)
+
+
+def numbered(text: str, n: int) -> str:
+    """A text with ``{n}`` or ``{n:03d}`` (up to nine digits) filled in.
+
+    Raises:
+        ValueError: it holds other braces.
+    """
+    filled = _NUMBER.sub(lambda found: f"{n:0{found[1] or 1}d}", text)
+    if "{" in filled or "}" in filled:
+        message = f"{text!r} holds braces other than {{n}} or {{n:03d}}"
+        raise ValueError(message)
+    return filled
 
 
 def _plain(node: yaml.Node, key: Path_, document: Document, depth: int) -> Any:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from edge_agent.documents import Document, Path_, did_you_mean
+from edge_agent.documents import Document, Path_, did_you_mean, numbered
 from edge_agent.drivers import check_lines
 from edge_agent.drivers.base import Tag
 from edge_agent.errors import ConfigError
@@ -56,16 +56,9 @@ def _referred(config: Any) -> Iterator[tuple[Path_, str, str]]:
         yield (*key, "current"), line.current, ""
         for name, pattern in (("voltage", line.pots.voltage), ("status", line.pots.status)):
             for number in line.pots.numbers() if pattern else ():
-                yield (*key, "pots", name), _filled(str(pattern), number), right
+                yield (*key, "pots", name), numbered(str(pattern), number), right
     for place, meter in enumerate(config.meters):
         yield ("meters", place, "tag"), meter.tag, ""
-
-
-def _filled(pattern: str, number: int) -> str:
-    try:
-        return pattern.format(n=number)
-    except (ValueError, LookupError, AttributeError):
-        return pattern  # no tag is named so: the reader gets told what is right
 
 
 def _wrong_tags(

@@ -89,7 +89,7 @@ def test_check_says_what_a_right_configuration_holds(write, capsys):
         ("id: y,", "id: y, deadband: {absolute: -1},", "15:28: devices[0].tags[3].deadband.absolute: Input should be greater than 0; found -1"),
         ("id: y,", "id: y, instrument: {calibrated_on: 2026-13-01},", "'2026-13-01' cannot be read"),
         ("to: 3}", "to: 0}", "14:48: devices[0].tags[0].repeat: found {'from': 1, 'to': 0} (repeat: {from: 1, to: 24} is right)"),
-        ('"x{n}"', '"x{m}"', "14:9: devices[0].tags[0]: a text of this tag cannot be filled in: KeyError('m') ({n} or {n:03d} is right)"),
+        ('"x{n}"', '"x{m}"', "14:9: devices[0].tags[0]: 'x{m}' holds braces other than {n} or {n:03d} ({n} or {n:03d} is right)"),
         ("unit: 1", "unit: 1\n    unit: 2", "12:5: devices[0].unit: this key stands twice"),
         ("tags:", "tags: [", "is no valid YAML"),
     ],
