@@ -207,3 +207,13 @@ def test_the_uplink_hands_paho_no_more_than_its_window(make):
     agent._outbox.ack(2, agent._outbox.hash_at(2))
     asyncio.run(agent._uplink._send_window())
     assert len(published) == 6
+
+
+def test_readings_are_written_together_and_not_one_by_one(make):
+    clock = Clock()
+    agent = make(clock)
+    for _ in range(300):
+        clock.pass_time(0.1)
+        agent._take([Sample("x0", clock.utc, 1)])
+    _, journal = agent._outbox.state()
+    assert 20 <= len(journal) <= 31
