@@ -13,25 +13,19 @@ from edge_agent.drivers.base import (
     Value,
     is_plausible_time,
 )
-from edge_agent.drivers.blocks import Block, Cut, Item, Limits, plan, split
-from edge_agent.drivers.decode import Words, width
-from edge_agent.drivers.modbus import values
-from edge_agent.drivers.modbus.config import (
-    BIT_TABLES,
-    MAX_BITS,
-    ModbusConfig,
-    check_same_line,
-)
-from edge_agent.drivers.modbus.frames import FUNCTIONS, Question
+from edge_agent.drivers.blocks import Block, Cut, Item, plan, split
+from edge_agent.drivers.decode import Words
+from edge_agent.drivers.modbus import planning, values
+from edge_agent.drivers.modbus.config import BIT_TABLES, ModbusConfig, check_same_line
+from edge_agent.drivers.modbus.frames import Question
 from edge_agent.drivers.modbus.line import Answer, Line, LineStats
+from edge_agent.drivers.modbus.planning import CLOCK
 from edge_agent.errors import DeviceError, Refused
 from edge_agent.readings import BAD_COMMS, BAD_DEVICE, GOOD, Quality, Sample
 
-_BITS_A_REGISTER = 16
 _NS = {"ns": 1, "ms": 1_000_000, "s": 1_000_000_000}
 _ILLEGAL = (2, 3)  # exceptions that may be the merged request's fault: address, quantity
 _MOST_PLANS = 64  # plans kept, one for each set of tags that was due together
-_CLOCK = ""  # key of the clock register in the plan; no tag id is empty
 
 
 class ModbusDriver:
@@ -42,14 +36,14 @@ class ModbusDriver:
         self._config = config
         self._clock = clock
         self._line = Line(config, clock)
-        self._items = _items(config)
-        self._limits = _limits(config)
+        self._items = planning.items(config)
+        self._limits = planning.limits(config)
         self._cuts: set[Cut] = set()
         self._plans: dict[frozenset[str] | None, tuple[Block, ...]] = {}
         self._lost: set[Item] = set()
         self._bits = {tag.id: values.bit_reader(tag) for tag in config.tags if values.is_bit(tag)}
         self._words = _readers(config)
-        self.requests(None)
+        planning.check_device(config)
 
     @property
     def stats(self) -> LineStats:
@@ -136,7 +130,7 @@ class ModbusDriver:
                 value = self._bits[item.key](answer.values, offset)
             else:
                 value = self._words[item.key](words, offset)
-            if item.key == _CLOCK:
+            if item.key == CLOCK:
                 poll.device_clock = value
             else:
                 quality = BAD_DEVICE if value is None else GOOD
@@ -145,7 +139,7 @@ class ModbusDriver:
     def _add_bad(self, block: Block, quality: Quality, poll: "_Poll") -> None:
         now_ns = self._clock.utc_ns()
         poll.found += [
-            (item.key, now_ns, None, quality) for item in block.items if item.key != _CLOCK
+            (item.key, now_ns, None, quality) for item in block.items if item.key != CLOCK
         ]
 
     def _stamped(self, poll: "_Poll") -> list[Sample]:
@@ -172,26 +166,6 @@ class _Poll:
     is_answered: bool = False
 
 
-def _items(config: ModbusConfig) -> list[Item]:
-    items = [Item(tag.id, tag.table, tag.address, tag.width) for tag in config.tags]
-    if (register := config.clock_register) is not None:
-        items.append(Item(_CLOCK, register.table, register.address, width(register.type)))
-    return items
-
-
-def _limits(config: ModbusConfig) -> dict[str, Limits]:
-    limits: dict[str, Limits] = {}
-    for table in FUNCTIONS:
-        is_bits = table in BIT_TABLES
-        factor = _BITS_A_REGISTER if is_bits else 1
-        taboo = tuple(
-            range(span.first, span.last + 1) for span in config.forbidden if span.table == table
-        )
-        span = config.max_registers * factor
-        limits[table] = Limits(min(span, MAX_BITS), config.max_gap * factor, taboo)
-    return limits
-
-
 def _readers(config: ModbusConfig) -> dict[str, Callable[[Words, int], Value]]:
     table = {
         tag.id: values.reader(tag, config.order) for tag in config.tags if not values.is_bit(tag)
@@ -199,5 +173,5 @@ def _readers(config: ModbusConfig) -> dict[str, Callable[[Words, int], Value]]:
     if (register := config.clock_register) is not None:
         order = register.order or config.order
         plain = Scaler(Tag(id="clock"))
-        table[_CLOCK] = lambda words, offset: plain(words.number(offset, register.type, order))
+        table[CLOCK] = lambda words, offset: plain(words.number(offset, register.type, order))
     return table
