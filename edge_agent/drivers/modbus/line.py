@@ -125,9 +125,18 @@ class Line:
                 await link.more()
             elif self._is_ours(frame, question):
                 received_ns = self._clock.utc_ns()
+                self._check_end(link)
                 return Answer(accept(question, frame.pdu), received_ns)
             else:
                 self.stats.late += 1
+
+    def _check_end(self, link: Link) -> None:
+        """Without a checksum, a torn answer completed by the bytes of a late one looks whole.
+
+        Nobody was asked for what follows it, so it gives the torn one away.
+        """
+        if link.arrived and self.config.has_transaction_ids:
+            raise BadAnswer(f"{len(link.arrived)} bytes follow the answer")
 
     def _is_ours(self, frame: Frame, question: Question) -> bool:
         """False for a late answer; raises BadAnswer for one to nothing that was asked."""
