@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_agent import config
+from edge_agent import config, factor_sets
 
 PAGES = Path(__file__).parents[2] / "docs" / "drivers"
 
@@ -21,3 +21,6 @@ def test_the_sample_of_a_page_loads(page, tmp_path):
     assert kiln.port == 802
     assert kiln.tls.ca == tmp_path / "keys" / "plant-ca.pem"
     assert [tag.id for tag in loaded.devices[1].tags] == ["press.energy_import", "press.power"]
+    travels = config.effective(loaded, factor_sets.find(loaded.factor_set), [])
+    assert b"siemens-pac4200" in travels
+    assert b"agent-tls.key" not in travels
