@@ -1,5 +1,6 @@
 """One unit, polled block by block; rules 4 and 5 of the package."""
 
+import logging
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Self
@@ -25,6 +26,7 @@ from edge_agent.readings import BAD_COMMS, BAD_DEVICE, GOOD, Quality, Sample
 
 _NS = {"ns": 1, "ms": 1_000_000, "s": 1_000_000_000}
 _ILLEGAL = (2, 3)  # exceptions that may be the merged request's fault: address, quantity
+_log = logging.getLogger(__name__)
 _MOST_PLANS = 64  # plans kept, one for each set of tags that was due together
 
 
@@ -41,6 +43,7 @@ class ModbusDriver:
         self._cuts: set[Cut] = set()
         self._plans: dict[frozenset[str] | None, tuple[Block, ...]] = {}
         self._lost: set[Item] = set()
+        self._refused: set[Item] = set()
         self._bits = {tag.id: values.bit_reader(tag) for tag in config.tags if values.is_bit(tag)}
         self._words = _readers(config)
         planning.check_device(config)
@@ -105,21 +108,38 @@ class ModbusDriver:
             answer = await self._line.ask(config, Question.of(config.unit, block))
             self._add_values(block, answer, poll)
             self._lost.difference_update(block.items)
+            self._refused.difference_update(block.items)
         except Refused as refusal:
             poll.is_answered = True
-            cut = split(block) if refusal.code in _ILLEGAL else None
-            if cut is not None:
-                self._cuts.add(cut)
-                self._plans.clear()
-            if cut is None or not may_split:
+            parts = self._cut(block, refusal)
+            if may_split and parts:
+                for part in parts:
+                    await self._ask(part, poll, may_split=False)
+            else:
                 self._add_bad(block, BAD_DEVICE, poll)
-                return
-            for part in plan(block.items, self._limits, (cut,)):
-                await self._ask(part, poll, may_split=False)
         except DeviceError as error:
             poll.lost = error
+            if not self._lost.issuperset(block.items):
+                self._warn("block_unanswered", block, error)
             self._lost = set(block.items)
             self._add_bad(block, BAD_COMMS, poll)
+
+    def _cut(self, block: Block, refusal: Refused) -> tuple[Block, ...]:
+        """The parts to ask for instead of a refused block; remembered, and said once."""
+        cut = split(block) if refusal.code in _ILLEGAL else None
+        if cut is None:
+            if not self._refused.issuperset(block.items):
+                self._warn("block_refused", block, refusal)
+            self._refused.update(block.items)
+            return ()
+        self._cuts.add(cut)
+        self._plans.clear()
+        return plan(block.items, self._limits, (cut,))
+
+    def _warn(self, event: str, block: Block, error: DeviceError) -> None:
+        span = f"{block.table} {block.address} to {block.address + block.count - 1}"
+        fields = {"device": self._config.id, "registers": span, "why": str(error)}
+        _log.warning("%s %s", event, fields)
 
     def _add_values(self, block: Block, answer: Answer, poll: "_Poll") -> None:
         poll.is_answered = True

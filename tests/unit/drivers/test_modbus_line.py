@@ -152,7 +152,7 @@ async def _questions(transport, steps, places, units):
 
 async def _must_recover(line, config):
     """Once the devices behave, one of the next questions is answered."""
-    for _ in range(4):
+    for _ in range(10):
         try:
             answer = await line.ask(config, Question(1, 3, 7, 2))
         except DeviceError:
