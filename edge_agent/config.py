@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from edge_agent import documents, factor_sets, templates
 from edge_agent.calc.factors import FactorSet
 from edge_agent.documents import Document
-from edge_agent.drivers import AnyDeviceConfig, check_devices
+from edge_agent.drivers import AnyDeviceConfig, check_lines
 from edge_agent.errors import ConfigError
 from edge_agent.wire import cbor
 
@@ -261,7 +261,7 @@ def _check_references(config: AgentConfig, document: Document) -> None:
         if ids.count(name) > 1:
             raise document.error((), f"the id {name!r} stands for two things")
     try:
-        check_devices(config.devices)
+        check_lines(config.devices)
     except ConfigError as error:
         where = f"{error.key}: " if error.key else ""
         raise document.error(("devices",), where + error.message, error.right) from None

@@ -28,7 +28,7 @@ from edge_agent.drivers.modbus.config import (
 )
 from edge_agent.drivers.modbus.driver import ModbusDriver
 from edge_agent.drivers.modbus.line import Line, LineStats
-from edge_agent.drivers.modbus.planning import check_devices
+from edge_agent.drivers.modbus.planning import check_lines
 
 __all__ = [
     "ClientTls",
@@ -41,5 +41,5 @@ __all__ = [
     "ModbusTag",
     "SerialPort",
     "TemplateRef",
-    "check_devices",
+    "check_lines",
 ]

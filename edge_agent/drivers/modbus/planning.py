@@ -75,7 +75,7 @@ def check_device(config: ModbusConfig) -> None:
         )
 
 
-def check_devices(devices: Iterable[DeviceConfig]) -> None:
+def check_lines(devices: Iterable[DeviceConfig]) -> None:
     """Check every Modbus device, and that those on one line agree about it; names both."""
     first: dict[Hashable, ModbusConfig] = {}
     for device in devices:

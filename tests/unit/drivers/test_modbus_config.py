@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from edge_agent.drivers import check_devices
+from edge_agent.drivers import check_lines
 from edge_agent.drivers.decode import Words
 from edge_agent.drivers.modbus import ModbusConfig, ModbusDriver, ModbusTag
 from edge_agent.drivers.modbus.values import reader
@@ -102,11 +102,11 @@ def test_a_tag_on_a_forbidden_register_is_a_configuration_error():
 def test_two_devices_that_set_one_line_differently_are_both_named(first, second):
     devices = [device(id="left", **first), device(id="right", unit=2, **second)]
     with pytest.raises(ConfigError, match="'left' and 'right' share"):
-        check_devices(devices)
+        check_lines(devices)
 
 
 def test_devices_of_one_line_may_differ_in_what_is_their_own():
-    check_devices(
+    check_lines(
         [
             device(host="h", timeout_s=1),
             device(id="e", host="h", unit=2, timeout_s=5, pause_s=1),
@@ -129,7 +129,7 @@ def test_a_time_out_that_no_answer_can_keep_is_a_configuration_error(fields, sai
     tags = [TAG | {"id": f"t{place}", "address": place} for place in (0, 60, 124)]
     wanted = device(transport="rtu", serial=serial, tags=tags, max_gap=121, **fields)
     with pytest.raises(ConfigError, match=said):
-        check_devices([wanted])
+        check_lines([wanted])
 
 
 def test_two_names_of_one_serial_port_are_one_line(tmp_path):
