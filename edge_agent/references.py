@@ -22,7 +22,8 @@ def wrong_references(config: Any, document: Document) -> Iterator[ConfigError]:
     try:
         check_lines(config.devices)
     except ConfigError as error:
-        yield document.error(("devices",), error.message, error.right)
+        where = f"{error.key}: " if error.key else ""
+        yield document.error(("devices",), where + error.message, error.right)
     tags: dict[str, Tag] = {}
     for key, tag in _tags(config):
         if tag.id in tags:

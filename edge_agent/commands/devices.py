@@ -52,7 +52,9 @@ def show(args: argparse.Namespace) -> int:
             print(f"    {source.note}")
     if template.notes:
         print(f"note: {template.notes}")
-    rows = [("TAG", "TABLE", "ADDRESS", "TYPE", "ORDER", "SCALE", "UNIT", "SOURCE")]
+    rows: list[tuple[str, ...]] = [
+        ("TAG", "TABLE", "ADDRESS", "TYPE", "ORDER", "SCALE", "UNIT", "SOURCE")
+    ]
     rows += [_row(template, tag) for tag in template.tags]
     print("", *table(rows), "", *_usage(template), sep="\n")
     return 0

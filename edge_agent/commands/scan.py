@@ -134,12 +134,13 @@ async def search(
         for unit in units:
             if clock.monotonic_ns() >= end_ns:
                 return found, f"stopped before unit {unit}: --limit {limit_s:g} s is over"
-            if (answer := await _first_answer(line, config, unit)) is not None:
+            answer, error = await _first_answer(line, config, unit)
+            if answer is not None:
                 names, held = await _known(line, config, unit)
                 found.append(Found(unit, answer, names, held))
                 tell(f"unit {unit}: {answer} {', '.join(names)}")
-            if not line.stats.connections:
-                raise NoAnswer(f"{config.place} cannot be connected")
+            if error is not None and not line.stats.connections:
+                raise error
     finally:
         line.leave()
     late = line.stats.late + line.stats.strays
@@ -160,16 +161,20 @@ async def _scan(config: ModbusConfig, units: Sequence[int], limit_s: float) -> i
     return 0 if found else 1
 
 
-async def _first_answer(line: Line, config: ModbusConfig, unit: int) -> str | None:
-    """How a unit answers the plainest question; None when it does not."""
+async def _first_answer(
+    line: Line, config: ModbusConfig, unit: int
+) -> tuple[str | None, DeviceError | None]:
+    """How a unit answers the plainest question (None: it does not), and what went wrong."""
     question = Question(unit, _FIRST.function, _FIRST.address, _FIRST.count)
     try:
         await line.ask(config, question)
     except Refused as refusal:
-        return f"exception {refusal.code}"
+        return f"exception {refusal.code}", None
+    except NoAnswer as error:
+        return None, error
     except DeviceError as error:
-        return None if isinstance(error, NoAnswer) else f"something else: {error}"
-    return "a value"
+        return f"something else: {error}", error
+    return "a value", None
 
 
 async def _known(line: Line, config: ModbusConfig, unit: int) -> tuple[tuple[str, ...], str]:

@@ -74,9 +74,9 @@ def test_the_units_an_instrument_was_set_to_are_the_tags(tmp_path):
     ("device", "said"),
     [
         ("{id: m, template: acrel, host: h, unit: 1, interval_s: 1}",
-         ":8: devices[0].template: there is no device template 'acrel' (known: abb-a43"),
+         "devices[0].template: there is no device template 'acrel' (known: abb-a43"),
         ("{id: m, template: acrel-dtsd1352, host: h, unit: 1, interval_s: 1}",
-         ":8: devices[0].ratios: the template needs ct: current transformer ratio"),
+         "devices[0].ratios: the template needs ct: current transformer ratio"),
         ("{id: m, template: acrel-dtsd1352, host: h, unit: 1, interval_s: 1, ratios: {ct: 0, pt: 1}}",
          "devices[0].ratios.ct: found 0 (a number above 0)"),
         ("{id: m, template: siemens-pac4200, host: h, unit: 1, interval_s: 1, ratios: {ct: 5}}",
@@ -94,6 +94,7 @@ def test_the_units_an_instrument_was_set_to_are_the_tags(tmp_path):
 def test_a_wrong_use_of_a_template_names_line_key_and_what_is_right(tmp_path, device, said):
     with pytest.raises(ConfigError) as raised:
         config.load(agent_file(tmp_path, device))
+    assert str(raised.value).startswith(f"{tmp_path / 'agent.yaml'}:8:")
     assert said in str(raised.value)
 
 

@@ -13,8 +13,8 @@
 5. A question holds the line for at most the ``timeout_s`` of its device, connecting included.
    A block that was not answered goes last in the next poll, so that it cannot hide the others.
 
-``config`` (models) and ``frames`` (bytes) are pure; ``links`` opens things; ``line`` owns one
-connection; ``driver`` polls one unit; ``scan`` looks for units.
+``config`` (models), ``planning`` (requests), ``frames`` (bytes) and ``values`` are pure; ``links`` opens things; ``line`` owns one
+connection; ``driver`` polls one unit.
 """
 
 from edge_agent.drivers.modbus.config import (
@@ -25,10 +25,10 @@ from edge_agent.drivers.modbus.config import (
     ModbusTag,
     SerialPort,
     TemplateRef,
-    check_lines,
 )
 from edge_agent.drivers.modbus.driver import ModbusDriver
 from edge_agent.drivers.modbus.line import Line, LineStats
+from edge_agent.drivers.modbus.planning import check_lines
 
 __all__ = [
     "ClientTls",

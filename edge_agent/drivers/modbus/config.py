@@ -1,7 +1,7 @@
 """What a user writes about a Modbus device, and what devices that share a line must agree on."""
 
 import os
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -228,15 +228,6 @@ class ModbusConfig(DeviceConfig):
     def place(self) -> str:
         """The line in words, for messages."""
         return self.serial.port if self.serial is not None else f"{self.host}:{self.port}"
-
-
-def check_lines(devices: Iterable[DeviceConfig]) -> None:
-    """Raise ConfigError when two devices set one line differently; names both."""
-    first: dict[Hashable, ModbusConfig] = {}
-    for device in devices:
-        if isinstance(device, ModbusConfig):
-            other = first.setdefault(device.line_key, device)
-            check_same_line(other, device)
 
 
 def check_same_line(first: ModbusConfig, second: ModbusConfig) -> None:

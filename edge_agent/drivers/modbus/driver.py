@@ -1,5 +1,6 @@
 """One unit, polled block by block; rules 4 and 5 of the package."""
 
+import logging
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Self
@@ -14,26 +15,21 @@ from edge_agent.drivers.base import (
     Value,
     is_plausible_time,
 )
-from edge_agent.drivers.blocks import Block, Cut, Item, Limits, plan, split
-from edge_agent.drivers.decode import Words, width
-from edge_agent.drivers.modbus import values
-from edge_agent.drivers.modbus.config import (
-    BIT_TABLES,
-    MAX_BITS,
-    ModbusConfig,
-    check_same_line,
-)
-from edge_agent.drivers.modbus.frames import FUNCTIONS, Question
+from edge_agent.drivers.blocks import Block, Cut, Item, plan, split
+from edge_agent.drivers.decode import Words
+from edge_agent.drivers.modbus import planning, values
+from edge_agent.drivers.modbus.config import BIT_TABLES, ModbusConfig, check_same_line
+from edge_agent.drivers.modbus.frames import Question
 from edge_agent.drivers.modbus.line import Answer, Line, LineStats
+from edge_agent.drivers.modbus.planning import CLOCK
 from edge_agent.drivers.modbus.scans import BlockReader, prepare
 from edge_agent.errors import DeviceError, Refused
 from edge_agent.readings import BAD_COMMS, BAD_DEVICE, GOOD, Quality, Sample, Scan
 
-_BITS_A_REGISTER = 16
 _NS = {"ns": 1, "ms": 1_000_000, "s": 1_000_000_000}
 _ILLEGAL = (2, 3)  # exceptions that may be the merged request's fault: address, quantity
+_log = logging.getLogger(__name__)
 _MOST_PLANS = 64  # plans kept, one for each set of tags that was due together
-_CLOCK = ""  # key of the clock register in the plan; no tag id is empty
 
 
 class ModbusDriver:
@@ -44,16 +40,17 @@ class ModbusDriver:
         self._config = config
         self._clock = clock
         self._line = Line(config, clock)
-        self._items = _items(config)
-        self._limits = _limits(config)
+        self._items = planning.items(config)
+        self._limits = planning.limits(config)
         self._cuts: set[Cut] = set()
         self._plans: dict[frozenset[str] | None, tuple[Block, ...]] = {}
         self._lost: set[Item] = set()
+        self._refused: set[Item] = set()
         self._bits = {tag.id: values.bit_reader(tag) for tag in config.tags if values.is_bit(tag)}
         self._words = _readers(config)
         self._tags = {tag.id: tag for tag in config.tags}
         self._scanners: dict[int, tuple[Block, BlockReader | None]] = {}
-        self.requests(None)
+        planning.check_device(config)
 
     @property
     def stats(self) -> LineStats:
@@ -123,23 +120,40 @@ class ModbusDriver:
         try:
             answer = await self._line.ask(config, Question.of(config.unit, block))
             self._add_values(block, answer, poll)
-            if self._lost:
+            if self._lost or self._refused:
                 self._lost.difference_update(block.items)
+                self._refused.difference_update(block.items)
         except Refused as refusal:
             poll.is_answered = True
-            cut = split(block) if refusal.code in _ILLEGAL else None
-            if cut is not None:
-                self._cuts.add(cut)
-                self._plans.clear()
-            if cut is None or not may_split:
+            parts = self._cut(block, refusal)
+            if may_split and parts:
+                for part in parts:
+                    await self._ask(part, poll, may_split=False)
+            else:
                 self._add_bad(block, BAD_DEVICE, poll)
-                return
-            for part in plan(block.items, self._limits, (cut,)):
-                await self._ask(part, poll, may_split=False)
         except DeviceError as error:
             poll.lost = error
+            if not self._lost.issuperset(block.items):
+                self._warn("block_unanswered", block, error)
             self._lost = set(block.items)
             self._add_bad(block, BAD_COMMS, poll)
+
+    def _cut(self, block: Block, refusal: Refused) -> tuple[Block, ...]:
+        """The parts to ask for instead of a refused block; remembered, and said once."""
+        cut = split(block) if refusal.code in _ILLEGAL else None
+        if cut is None:
+            if not self._refused.issuperset(block.items):
+                self._warn("block_refused", block, refusal)
+            self._refused.update(block.items)
+            return ()
+        self._cuts.add(cut)
+        self._plans.clear()
+        return plan(block.items, self._limits, (cut,))
+
+    def _warn(self, event: str, block: Block, error: DeviceError) -> None:
+        span = f"{block.table} {block.address} to {block.address + block.count - 1}"
+        fields = {"device": self._config.id, "registers": span, "why": str(error)}
+        _log.warning("%s %s", event, fields)
 
     def _add_values(self, block: Block, answer: Answer, poll: "_Poll") -> None:
         poll.is_answered = True
@@ -153,7 +167,7 @@ class ModbusDriver:
                 value = self._bits[item.key](answer.values, offset)
             else:
                 value = self._words[item.key](words, offset)
-            if item.key == _CLOCK:
+            if item.key == CLOCK:
                 poll.device_clock = value
             else:
                 quality = BAD_DEVICE if value is None else GOOD
@@ -172,7 +186,7 @@ class ModbusDriver:
     def _add_bad(self, block: Block, quality: Quality, poll: "_Poll") -> None:
         now_ns = self._clock.utc_ns()
         poll.found += [
-            (item.key, now_ns, None, quality) for item in block.items if item.key != _CLOCK
+            (item.key, now_ns, None, quality) for item in block.items if item.key != CLOCK
         ]
 
     def _stamped(self, poll: "_Poll") -> list[Sample]:
@@ -201,26 +215,6 @@ class _Poll:
     is_answered: bool = False
 
 
-def _items(config: ModbusConfig) -> list[Item]:
-    items = [Item(tag.id, tag.table, tag.address, tag.width) for tag in config.tags]
-    if (register := config.clock_register) is not None:
-        items.append(Item(_CLOCK, register.table, register.address, width(register.type)))
-    return items
-
-
-def _limits(config: ModbusConfig) -> dict[str, Limits]:
-    limits: dict[str, Limits] = {}
-    for table in FUNCTIONS:
-        is_bits = table in BIT_TABLES
-        factor = _BITS_A_REGISTER if is_bits else 1
-        taboo = tuple(
-            range(span.first, span.last + 1) for span in config.forbidden if span.table == table
-        )
-        span = config.max_registers * factor
-        limits[table] = Limits(min(span, MAX_BITS), config.max_gap * factor, taboo)
-    return limits
-
-
 def _readers(config: ModbusConfig) -> dict[str, Callable[[Words, int], Value]]:
     table = {
         tag.id: values.reader(tag, config.order) for tag in config.tags if not values.is_bit(tag)
@@ -228,5 +222,5 @@ def _readers(config: ModbusConfig) -> dict[str, Callable[[Words, int], Value]]:
     if (register := config.clock_register) is not None:
         order = register.order or config.order
         plain = Scaler(Tag(id="clock"))
-        table[_CLOCK] = lambda words, offset: plain(words.number(offset, register.type, order))
+        table[CLOCK] = lambda words, offset: plain(words.number(offset, register.type, order))
     return table

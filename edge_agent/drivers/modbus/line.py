@@ -16,12 +16,10 @@ from edge_agent.drivers.modbus.frames import (
     accept,
 )
 from edge_agent.drivers.modbus.links import Link, open_link
+from edge_agent.drivers.modbus.planning import silence_s
 from edge_agent.errors import BadAnswer, NoAnswer, Refused
 
 _REMEMBERED = 64  # questions whose late answer is known for what it is
-_CHARACTER_BITS = 11  # serial line guide V1.02, 2.5.1: start, 8 data, parity or stop, stop
-_SILENT_CHARACTERS = 3.5  # the same, 2.5.1.1
-_FAST_SILENCE_S = 0.00175  # the same, above 19200 baud
 _MOST_NOISE = 20  # silences waited for after noise before the line is used anyway
 
 
@@ -63,7 +61,7 @@ class Line:
         self.stats = LineStats()
         self._clock = clock
         self._framing: Framing = TcpFraming() if config.has_transaction_ids else RtuFraming()
-        self._silence_s = _silence_s(config)
+        self._silence_s = silence_s(config)
         self._lock = asyncio.Lock()
         self._link: Link | None = None
         self._users = 0
@@ -127,9 +125,18 @@ class Line:
                 await link.more()
             elif self._is_ours(frame, question):
                 received_ns = self._clock.utc_ns()
+                self._check_end(link)
                 return Answer(accept(question, frame.pdu), received_ns)
             else:
                 self.stats.late += 1
+
+    def _check_end(self, link: Link) -> None:
+        """Without a checksum, a torn answer completed by the bytes of a late one looks whole.
+
+        Nobody was asked for what follows it, so it gives the torn one away.
+        """
+        if link.arrived and self.config.has_transaction_ids:
+            raise BadAnswer(f"{len(link.arrived)} bytes follow the answer")
 
     def _is_ours(self, frame: Frame, question: Question) -> bool:
         """False for a late answer; raises BadAnswer for one to nothing that was asked."""
@@ -151,7 +158,7 @@ class Line:
 
     def _give_up(self, device: ModbusConfig, question: Question) -> None:
         """Rule 3: an answer that may still come must find nobody who takes it for his."""
-        if self.config.has_transaction_ids:
+        if self._is_asked and self.config.has_transaction_ids:
             self._abandoned.append(self._transaction)
         elif self._is_asked:
             late_s = device.late_s or device.timeout_s
@@ -170,10 +177,10 @@ class Line:
 
     async def _pause(self, link: Link, pause_s: float) -> None:
         """Wait until the line was silent for as long as frames must be apart."""
-        silence_s = max(self._silence_s, pause_s)
+        wanted_s = max(self._silence_s, pause_s)
         passed_s = (self._clock.monotonic_ns() - self._used_ns) / NS_PER_S
-        if passed_s < silence_s:
-            await self._clock.sleep(silence_s - passed_s)
+        if passed_s < wanted_s:
+            await self._clock.sleep(wanted_s - passed_s)
         if not self._is_noisy:
             return
         self._is_noisy = False
@@ -205,12 +212,3 @@ class Line:
         link, self._link = self._link, None
         if link is not None:
             link.close()
-
-
-def _silence_s(config: ModbusConfig) -> float:
-    """Least silence between two frames [s]."""
-    if config.serial is None:
-        return 0.0
-    if config.serial.baud > 19200:
-        return _FAST_SILENCE_S
-    return _SILENT_CHARACTERS * _CHARACTER_BITS / config.serial.baud

@@ -69,6 +69,7 @@ class Link(asyncio.Protocol):
         self._news.set()
         if len(self.arrived) > MOST_WAITING:
             self.arrived.clear()
+            self.lose(f"the peer sent more than {MOST_WAITING} bytes unasked")
             self.close()
 
     def eof_received(self) -> None:
@@ -108,8 +109,8 @@ async def open_link(config: ModbusConfig) -> Link:
         return _open_serial(config.serial)
     address = (config.host or "", config.port or 0)
     if config.transport == "udp":
-        _, link = await loop.create_datagram_endpoint(DatagramLink, remote_addr=address)
-        return link
+        _, datagrams = await loop.create_datagram_endpoint(DatagramLink, remote_addr=address)
+        return datagrams
     if config.tls is None:
         _, link = await loop.create_connection(Link, *address)
         return link

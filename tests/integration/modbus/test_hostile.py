@@ -137,14 +137,14 @@ def tags(*addresses, kind="uint16"):
 
 def device(port, unit=1, **fields):
     plain = {"driver": "modbus", "id": f"d{unit}", "unit": unit, "interval_s": 1, "port": port}
-    plain |= {"host": "127.0.0.1", "timeout_s": 0.25, "tags": tags(3)}
+    plain |= {"host": "127.0.0.1", "timeout_s": 0.5, "tags": tags(3)}
     return ModbusConfig.model_validate(plain | fields)
 
 
 def on_line(end, unit=1, **fields):
     plain = {"driver": "modbus", "id": f"d{unit}", "unit": unit, "interval_s": 1}
     plain |= {"transport": "rtu", "serial": {"port": str(end), "baud": 115200}}
-    return ModbusConfig.model_validate(plain | {"timeout_s": 0.25, "tags": tags(3)} | fields)
+    return ModbusConfig.model_validate(plain | {"timeout_s": 0.5, "tags": tags(3)} | fields)
 
 
 def once(steps):
@@ -334,7 +334,7 @@ async def test_a_block_that_is_never_answered_does_not_hide_the_others(free_port
                 assert got == {"r90": (90, GOOD), "r200": (200, GOOD), "r3": (None, BAD_COMMS)}
 
 
-async def test_a_refused_value_is_bad_alone(free_port):
+async def test_a_refused_value_is_bad_alone_and_said_once(free_port, caplog):
     def refuse_90(request):
         return [tcp_exception(request, 2) if request[9] == 90 else tcp_answer(request)]
 
@@ -342,8 +342,11 @@ async def test_a_refused_value_is_bad_alone(free_port):
         TcpDevice(free_port(), refuse_90) as server,
         ModbusDriver(device(server.port, tags=tags(3, 90)), CLOCK) as driver,
     ):
-        got = {s.tag: (s.value, s.quality) for s in await driver.read()}
+        for _ in range(3):
+            got = {s.tag: (s.value, s.quality) for s in await driver.read()}
     assert got == {"r3": (3, GOOD), "r90": (None, BAD_DEVICE)}
+    assert sum("block_refused" in message for message in caplog.messages) == 1
+    assert "'registers': 'holding 90 to 90', 'why': 'unit 1: exception 2" in caplog.text
 
 
 async def test_a_pause_is_kept_between_the_requests_to_a_device(free_port):
@@ -365,7 +368,7 @@ async def test_a_pause_is_kept_between_the_requests_to_a_device(free_port):
 
 async def test_a_late_frame_is_not_taken_for_the_answer_to_the_next_question(serial_line):
     """Both questions ask one unit for one register: nothing in the frame tells them apart."""
-    delays = [0.4]
+    delays = [0.8]
 
     def late_once(request):
         is_late = bool(delays)
@@ -382,7 +385,7 @@ async def test_a_late_frame_is_not_taken_for_the_answer_to_the_next_question(ser
 
 async def test_a_neighbour_goes_on_while_a_late_frame_may_still_come(serial_line):
     def unit_2_is_late(request):
-        return [(0.35 if request[0] == 2 else 0.0, rtu_answer(request))]
+        return [(0.7 if request[0] == 2 else 0.0, rtu_answer(request))]
 
     async with serial_line() as (ours, theirs), SerialSlaves(theirs, unit_2_is_late):
         lines = Lines()

@@ -63,6 +63,8 @@ async def test_a_scan_leaves_silent_units_out_and_ends_within_its_limit(
 def test_a_scan_of_nobody_fails_and_says_so(free_port, capsys):
     assert cli.main(["scan", "modbus", f"127.0.0.1:{free_port()}", "--units", "1-3"]) == 1
     assert "cannot be connected" in capsys.readouterr().err
+    assert cli.main(["scan", "modbus", "/dev/no-such-port", "--units", "1"]) == 1
+    assert "/dev/no-such-port cannot be connected: [Errno 2]" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -115,6 +115,23 @@ def test_devices_of_one_line_may_differ_in_what_is_their_own():
     )
 
 
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        # 125 registers: 8 bytes asked, 255 answered, 11 bits each, 3.5 characters twice
+        ({"baud": 1200}, "125 registers takes 2.4"),
+        ({"baud": 9600, "timeout_s": 0.3}, "takes 0.31 s"),
+        ({"baud": 9600, "pause_s": 0.7}, "takes 1.01 s"),
+    ],
+)
+def test_a_time_out_that_no_answer_can_keep_is_a_configuration_error(fields, said):
+    serial = SERIAL | {"baud": fields.pop("baud")}
+    tags = [TAG | {"id": f"t{place}", "address": place} for place in (0, 60, 124)]
+    wanted = device(transport="rtu", serial=serial, tags=tags, max_gap=121, **fields)
+    with pytest.raises(ConfigError, match=said):
+        check_lines([wanted])
+
+
 def test_two_names_of_one_serial_port_are_one_line(tmp_path):
     port, link = tmp_path / "ttyUSB0", tmp_path / "by-id"
     port.touch()

@@ -135,4 +135,11 @@ def test_any_bytes_give_a_text_none_or_bad_answer(raw, offset, count):
     except BadAnswer:
         assert len(raw) % 2 or offset < 0 or count < 0 or 2 * (offset + count) > len(raw)
     else:
+        assert 0 <= offset <= offset + count <= len(raw) // 2
         assert text is None or text.isascii()
+
+
+def test_a_text_inside_an_answer_is_found_by_its_offset():
+    words = Words(b"\x12\x34RUN \xab\xcd")
+    assert words.text(1, 2, "ABCD") == "RUN"
+    assert words.text(2, 1, "BADC") == "N"

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge_agent.drivers.blocks import Block
 from edge_agent.drivers.modbus.frames import (
     Frame,
     Question,
@@ -88,7 +89,7 @@ def test_what_is_not_an_answer_to_the_question_is_not_taken(pdu, error):
     with pytest.raises(error) as raised:
         accept(HOLDING, bytes.fromhex(pdu))
     if error is Refused:
-        assert raised.value.code == int(pdu, 0)
+        assert raised.value.code == bytes.fromhex(pdu)[1]
 
 
 @pytest.mark.parametrize("length", [0, 1, 2, 255, 256, 65_535])
@@ -96,6 +97,32 @@ def test_a_length_that_no_answer_has_is_refused_without_waiting_for_it(length):
     arrived = bytearray(struct.pack(">HHHB", 1, 0, length, 17) + b"\3")
     with pytest.raises(BadAnswer, match=f"length {length} "):
         TcpFraming().take(arrived)
+
+
+@pytest.mark.parametrize(
+    ("table", "function"), [("coil", 1), ("discrete", 2), ("holding", 3), ("input", 4)]
+)
+def test_a_table_is_read_by_its_function(table, function):
+    block = Block(table, 107, 3, ())
+    assert Question.of(17, block) == Question(17, function, 107, 3)
+
+
+def test_an_exception_is_a_whole_frame_on_every_line():
+    tcp = bytearray(bytes.fromhex("0007 0000 0003 11 8302"))
+    assert TcpFraming().take(tcp) == Frame(7, 17, b"\x83\x02")
+    rtu = bytearray(bytes.fromhex("118302c134"))
+    assert RtuFraming().take(rtu) == Frame(None, 17, b"\x83\x02")
+    assert not tcp
+    assert not rtu
+
+
+def test_frames_behind_each_other_are_taken_one_by_one():
+    arrived = bytearray((RTU_ANSWERED + RTU_CHECKSUM) * 2 + RTU_ANSWERED[:1])
+    framing = RtuFraming()
+    for _ in range(2):
+        assert framing.take(arrived) == Frame(None, 17, RTU_ANSWERED[1:])
+    assert framing.take(arrived) is None
+    assert arrived == RTU_ANSWERED[:1]
 
 
 QUESTIONS = st.builds(
