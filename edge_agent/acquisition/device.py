@@ -17,6 +17,7 @@ from edge_agent.readings import BAD_COMMS, Event, Sample
 from edge_agent.supervision import Backoff, finished
 
 _SPREAD_S = 10.0  # devices with long intervals begin within this time
+_GRID_NS = 50_000_000
 _RENEW_AFTER = 10  # times the age of degraded
 _LEAVE_NS = 10 * NS_PER_S
 Read = Callable[[frozenset[str] | None], Awaitable[Sequence[Poll]]]
@@ -169,10 +170,8 @@ class Device:
         if self._status.state is DeviceState.DOWN and self._bus is not None:
             await self._try_alone(read, self._bus)
         else:
-            if not self._status.reconnects:  # staggered starts
-                spread_s = min(schedule.fastest_s, _SPREAD_S)
-                await self._clock.sleep(self._around.jitter() * spread_s)
-            schedule.start(self._clock.monotonic_ns())
+            schedule.start(first_ns := self._first_slot_ns())
+            await self._clock.sleep((first_ns - self._clock.monotonic_ns()) / NS_PER_S)
         while True:
             now_ns = self._clock.monotonic_ns()
             if (wait_ns := schedule.next_ns() - now_ns) > 0:
@@ -188,6 +187,14 @@ class Device:
                 self._lose("queue", len(due))
                 ended_ns = self._clock.monotonic_ns()
             self._lose("slow", schedule.done(due, ended_ns))
+
+    def _first_slot_ns(self) -> int:
+        """Staggered at the first session; on a grid, so that devices share the loop's wake-ups."""
+        base_ns, fastest_s = self._clock.monotonic_ns(), self._schedule.fastest_s
+        if not self._status.reconnects:
+            base_ns += round(self._around.jitter() * min(fastest_s, _SPREAD_S) * NS_PER_S)
+        grid_ns = _GRID_NS if fastest_s * NS_PER_S >= 4 * _GRID_NS else 1
+        return -(-base_ns // grid_ns) * grid_ns
 
     async def _try_alone(self, read: Read, bus: Bus) -> None:
         """The first poll after a failure, when the line's breaker lets this device try."""
