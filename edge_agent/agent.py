@@ -35,6 +35,7 @@ from edge_agent.wire.cose import MessageType
 log = logging.getLogger(__name__)
 _EVENTS_A_BATCH = 500
 _QUEUE = 10_000
+_GATHER_S = 0.005  # what arrives together is handed over together
 _HERE = Path(__file__).resolve().parent
 
 
@@ -87,6 +88,7 @@ class Agent:
             jitter=jitter,
             queue_limit=max(_QUEUE, 10 * tags),
             scans=True,
+            gather_s=_GATHER_S,
         )
         self._told: deque[Event] = deque(maxlen=_QUEUE)
         self._keeper = Keeper(self._clock, jitter, self._told.append)

@@ -17,7 +17,7 @@ from edge_agent.readings import BAD_COMMS, Event, Sample
 from edge_agent.supervision import Backoff, finished
 
 _SPREAD_S = 10.0  # devices with long intervals begin within this time
-_GRID_NS = 50_000_000
+_GRID_NS = 100_000_000
 _RENEW_AFTER = 10  # times the age of degraded
 _LEAVE_NS = 10 * NS_PER_S
 Read = Callable[[frozenset[str] | None], Awaitable[Sequence[Poll]]]

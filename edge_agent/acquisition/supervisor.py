@@ -43,14 +43,16 @@ class Acquisition:
         jitter: Callable[[], float],
         queue_limit: int = 10_000,
         scans: bool = False,
+        gather_s: float = 0.0,
     ) -> None:
         """Build the drivers of all enabled devices; nothing is opened yet.
 
         ``queue_limit`` bounds the values waiting for ``batches``; with ``scans`` values that were
-        read together come as ``Scan`` where the driver can. Raises ConfigError when a device's
+        read together come as ``Scan`` where the driver can. ``gather_s`` is how long the first of
+        them waits for others that are about to come [s]. Raises ConfigError when a device's
         tags cannot be planned.
         """
-        self._clock = clock
+        self._clock, self._gather_s = clock, gather_s
         self._queue = ReadingQueue(queue_limit)
         self._events: deque[Event] = deque(maxlen=_MAX_EVENTS)
         self._keeper = Keeper(clock, jitter, self._events.append)
@@ -72,6 +74,9 @@ class Acquisition:
     async def batches(self) -> AsyncIterator[Sequence[Poll]]:
         """Everything collected since the last step, at least one reading each time."""
         while True:
+            if self._gather_s:
+                await self._queue.filled.wait()
+                await self._clock.sleep(self._gather_s)
             yield await self._queue.take_all()
 
     def status(self) -> Sequence[DeviceStatus]:
