@@ -4,8 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAY ?= 0
 K ?=
+SECONDS ?= 60
+ATHERIS := 3.0.0
 
-.PHONY: demo test check fix bench lock sbom audit clean install debian
+.PHONY: demo test check fix bench fuzz lock sbom audit clean install debian
 
 install: $(VENV)/.installed
 
@@ -38,6 +40,13 @@ fix: install
 bench: install
 	@$(BIN)/python benchmarks/calc.py
 	@$(BIN)/python benchmarks/latency.py
+
+# Coverage-guided fuzzing of the decoders; atheris is no dependency, it is fetched on first use.
+fuzz: install
+	@$(BIN)/python -c "import atheris" 2>/dev/null || $(BIN)/python -m pip install -q atheris==$(ATHERIS)
+	@for harness in tests/fuzz/*.py; do echo "== $$harness, $(SECONDS) s"; \
+		$(BIN)/python $$harness -max_total_time=$(SECONDS) -rss_limit_mb=1024 -verbosity=0 \
+			-print_final_stats=1 || exit 1; done
 
 lock:
 	@$(PYTHON) -m venv .lockenv && .lockenv/bin/pip install -q uv

@@ -1,32 +1,33 @@
 """Wires the parts together and supervises them: the only file that knows all."""
 
 import asyncio
-import hashlib
 import logging
 import os
-import secrets
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from dataclasses import asdict
 from random import SystemRandom
 
 from edge_agent import __version__
 from edge_agent import config as config_
 from edge_agent.acks import LOG_HEAD, Identity
-from edge_agent.acquisition import Acquisition
+from edge_agent.acquisition import Acquisition, DeviceState
 from edge_agent.clock import NS_PER_S, Clock, ClockTable, DeviceClock, SystemClock
 from edge_agent.config import AgentConfig
-from edge_agent.errors import SignerUnavailable
-from edge_agent.health import Health
+from edge_agent.errors import SignerUnavailable, StoreError
+from edge_agent.health import Health, write_status
 from edge_agent.keystore import AgentSigner, Keystore
+from edge_agent.legal import boot_id, legal_digest
 from edge_agent.outbox import Outbox, OutboxFull
 from edge_agent.pipeline import Pipeline
-from edge_agent.pipeline.pipeline import Reading, decode_readings, encode_readings
-from edge_agent.pipeline.rows import MAX_SPAN_NS
+from edge_agent.pipeline.journal import Reading, decode_readings, encode_readings
+from edge_agent.pipeline.parts import cut
 from edge_agent.pipeline.series import to_plain
-from edge_agent.readings import Columns, Event, Waveform
+from edge_agent.readings import Columns, Event, Sample, Waveform
 from edge_agent.scribe import SIGNING_KID, Scribe
 from edge_agent.service import ServiceManager, report_alive
+from edge_agent.supervision import Keeper
 from edge_agent.uplink import Uplink
 from edge_agent.wire import batch as wire_batch
 from edge_agent.wire import cose, keys, notes
@@ -36,29 +37,9 @@ from edge_agent.wire.cose import MessageType
 from edge_agent.wire.log_head import LogHead, LogTrust
 
 log = logging.getLogger(__name__)
-_EVENTS_A_BATCH = 500
 _PASSING_ALARMS = ("outbox_full", "disk_full", "signer_unavailable", "unsigned_full")
-_HERE = Path(__file__).resolve().parent
-
-
-def legal_digest() -> bytes:
-    """SHA-256 over the legally relevant files: decoding, calculation and wire."""
-    total = hashlib.sha256()
-    files = [*(_HERE / "calc").glob("*.py"), *(_HERE / "wire").rglob("*.py")]
-    files += [_HERE / "drivers" / "decode.py"]
-    for path in sorted(files):
-        total.update(path.relative_to(_HERE).as_posix().encode() + b"\0")
-        total.update(hashlib.sha256(path.read_bytes()).digest())
-    return total.digest()
-
-
-def boot_id() -> bytes:
-    """16 bytes that change with every boot of the machine."""
-    try:
-        text = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
-        return bytes.fromhex(text.strip().replace("-", ""))
-    except (OSError, ValueError):
-        return secrets.token_bytes(16)
+_QUEUE = 10_000
+_GATHER_S = 0.005  # what arrives together is handed over together
 
 
 def _log_trust(files: config_.Keys) -> LogTrust:
@@ -68,35 +49,54 @@ def _log_trust(files: config_.Keys) -> LogTrust:
     return LogTrust(files.log_origin, notes.note_key(files.log_origin, spki))
 
 
+def _clock(config: AgentConfig) -> Clock:
+    return DeviceClock() if config.time.source == "device" else SystemClock()
+
+
+def _outbox(config: AgentConfig) -> Outbox:
+    limits = config.outbox
+    path = config.state_dir / "outbox.sqlite"
+    return Outbox(path, limits.max_mb * 2**20, limits.retain_mb * 2**20)
+
+
+def _acquisition(config: AgentConfig, clock: Clock, jitter: Callable[[], float]) -> Acquisition:
+    tags = sum(len(device.tags) for device in config.devices)
+    return Acquisition(
+        config.devices,
+        clock,
+        jitter=jitter,
+        queue_limit=max(_QUEUE, 10 * tags),
+        scans=True,
+        gather_s=_GATHER_S,
+    )
+
+
 class Agent:
     """One agent: acquisition → pipeline → outbox → uplink."""
 
     def __init__(self, config: AgentConfig, clock: Clock | None = None) -> None:
         self.config = config
         self.health = Health()
-        device_time = config.time.source == "device"
-        self._clock = clock or (DeviceClock() if device_time else SystemClock())
-        factors = config_.factors_of(config)
-        self._outbox = Outbox(
-            config.state_dir / "outbox.sqlite",
-            config.outbox.max_mb * 2**20,
-            config.outbox.retain_mb * 2**20,
-        )
+        self._clock = clock or _clock(config)
+        self._outbox = _outbox(config)
         self._keystore = Keystore(config.keys, config.state_dir)
         signer = AgentSigner(self._keystore.current(self._outbox.get(SIGNING_KID)))
         gateways = tuple(keys.public_key(path.read_bytes()) for path in config.keys.gateway)
         self._identity = Identity(
             config.site, config.agent, boot_id(), signer, gateways, _log_trust(config.keys)
         )
-        document = config_.effective(config, factors, to_plain(config))
+        document = config_.effective(config, config_.factors_of(config), to_plain(config))
         self._config_sha256 = config_.digest(document)
         self._legal_sha256 = legal_digest()
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="pipeline")
         self._outbox.put_config(
             self._config_sha256, cose.sign(MessageType.CONFIG, document, signer)
         )
-        self._pipeline = Pipeline(config, factors)
-        self._acquisition = Acquisition(config.devices, self._clock, jitter=SystemRandom().random)
+        self._pipeline = Pipeline(config, config_.factors_of(config))
+        jitter = SystemRandom().random
+        self._acquisition = _acquisition(config, self._clock, jitter)
+        self._told: deque[Event] = deque(maxlen=_QUEUE)
+        self._keeper = Keeper(self._clock, jitter, self._told.append)
         self._uplink = Uplink(
             config.mqtt, self._identity, self._outbox, self._worker, self._clock, self.health
         )
@@ -119,11 +119,16 @@ class Agent:
         log.info("started site=%s agent=%s", self.config.site, self.config.agent)
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._uplink.run(), name="uplink")
-                group.create_task(self._acquisition.run(), name="acquisition")
+                for name, work in (
+                    ("uplink", self._uplink.run),
+                    ("acquisition", self._acquisition.run),
+                    ("status", self._report_status),
+                ):
+                    group.create_task(self._keeper.keep(name, work))
+                # A crash in here may leave half a calculation behind: it ends the process, and
+                # the next start goes on from the stored state and journal (decision 0041).
                 group.create_task(self._work(), name="work")
                 group.create_task(self._tick(), name="tick")
-                group.create_task(self._report_status(), name="status")
                 manager = ServiceManager(os.environ)
                 group.create_task(report_alive(manager, self._clock), name="watchdog")
         finally:
@@ -135,8 +140,16 @@ class Agent:
         state, journal = self._outbox.state()
         if state is not None:
             self._pipeline.restore(state)
-        for readings in journal:
-            self._pipeline.feed(decode_readings(readings), 2**62)
+        for entry in journal:
+            try:
+                readings = decode_readings(entry)
+            except StoreError:  # one entry is lost and told, the agent comes up
+                log.exception("journal_damaged")
+                now_ns = self._clock.utc_ns()
+                span = {"from": now_ns, "to": now_ns}
+                self._pending.append(self._event("lost_records", count=1, reason="journal", **span))
+            else:
+                self._pipeline.feed(readings, 2**62)
         if isinstance(self._clock, DeviceClock):
             self._clock.observe(self._pipeline.newest_ns)
         self._announce = True
@@ -147,7 +160,9 @@ class Agent:
     async def _work(self) -> None:
         loop = asyncio.get_running_loop()
         async for readings in self._acquisition.batches():
-            self.health.readings += len(readings)
+            self.health.readings += sum(
+                1 if isinstance(reading, Sample) else len(reading) for reading in readings
+            )
             if isinstance(self._clock, DeviceClock):
                 self._observe(self._clock, readings)
             await loop.run_in_executor(self._worker, self._take, readings)
@@ -166,10 +181,24 @@ class Agent:
             await loop.run_in_executor(self._worker, self._take, ())
 
     async def _report_status(self) -> None:
+        await self._clock.sleep(1)
         while True:
-            await self._clock.sleep(self.config.time.status_s)
-            self.health.key_warning = self._scribe.warning(self._clock.utc_ns())
+            devices = self._acquisition.status()
+            health = self.health
+            health.devices_up = sum(item.state is DeviceState.UP for item in devices)
+            health.devices_not_up = len(devices) - health.devices_up
+            health.overruns = sum(item.overruns for item in devices)
+            health.renewals = sum(item.renewals for item in devices)
+            health.restarts = self._keeper.restarts.total() + self._acquisition.restarts
+            health.key_warning = self._scribe.warning(self._clock.utc_ns())
+            plain = [asdict(item) for item in devices]
+            folder, at_ns = self.config.state_dir, self._clock.utc_ns()
+            try:
+                await asyncio.to_thread(write_status, folder, at_ns, health, plain)
+            except OSError as error:
+                log.warning("status_not_written error=%s", error)
             await self._uplink.publish_status()
+            await self._clock.sleep(self.config.time.status_s)
 
     # -- in the worker thread -----------------------------------------------------------------
 
@@ -180,6 +209,8 @@ class Agent:
         self._clocks.note(now_ns, self._clock.monotonic_ns())
         urgent = self._pipeline.feed(readings, now_ns)
         self._pending += [*self._clock_events(now_ns), *self._acquisition.drain_events()]
+        while self._told:
+            self._pending.append(self._told.popleft())
         if self._announce:
             self._announce = False
             self._pending.append(self._event("started", software=__version__, head=self._head.seq))
@@ -226,7 +257,7 @@ class Agent:
             self._unsaved.clear()
             return
         try:
-            parts = _parts(pieces, [*self._lost, *events])
+            parts = cut(pieces, [*self._lost, *events])
             signed = self._scribe.sign(parts, self._head, self._batch)
             self._outbox.commit(signed.raws, signed.head, self._pipeline.dump(), signed.keep)
         except SignerUnavailable as error:
@@ -303,37 +334,3 @@ class Agent:
         if self.health.alarm != name:
             log.error("%s: %s", name, error)
         self.health.alarm = name
-
-
-def _parts(
-    pieces: Sequence[Columns], events: Sequence[Event]
-) -> list[tuple[Columns, Sequence[Event]]]:
-    """Rows and events cut so that each part fits a batch in size and span of time."""
-    parts: list[tuple[Columns, Sequence[Event]]] = [(columns, ()) for columns in pieces]
-    for chunk in _event_chunks(events):
-        for place, (columns, taken) in enumerate(parts):
-            if not taken and _fits(columns, chunk):
-                parts[place] = (columns, chunk)
-                break
-        else:
-            parts.append((Columns(()), chunk))
-    return parts
-
-
-def _event_chunks(events: Sequence[Event]) -> list[list[Event]]:
-    chunks: list[list[Event]] = []
-    for event in sorted(events, key=lambda item: int(item["t"])):
-        last = chunks[-1] if chunks else []
-        if last and len(last) < _EVENTS_A_BATCH and event["t"] - last[0]["t"] <= MAX_SPAN_NS:
-            last.append(event)
-        else:
-            chunks.append([event])
-    return chunks
-
-
-def _fits(columns: Columns, chunk: Sequence[Event]) -> bool:
-    if not len(columns):
-        return False
-    first_ns = min(columns.time_ns[0], int(chunk[0]["t"]))
-    last_ns = max(columns.time_ns[-1], int(chunk[-1]["t"]))
-    return last_ns - first_ns <= 2 * MAX_SPAN_NS

@@ -11,10 +11,8 @@ from pathlib import Path
 from edge_agent import __version__, keys_desk
 from edge_agent import config as config_
 from edge_agent.agent import Agent
+from edge_agent.commands import check, devices, probe, scan, schema, status
 from edge_agent.errors import CarbonError, ConfigError, KeyFileError
-from edge_agent.keystore import Keystore
-from edge_agent.pipeline import Pipeline
-from edge_agent.pipeline.series import of_config
 from edge_agent.process import harden
 from edge_agent.wire import keys
 
@@ -37,22 +35,6 @@ async def _until_stopped(agent: Agent) -> None:
         await task
     except asyncio.CancelledError:
         logging.getLogger(__name__).info("stopped")
-
-
-def check(args: argparse.Namespace) -> int:
-    """Check a configuration without starting anything."""
-    config = config_.load(args.config)
-    Pipeline(config, config_.factors_of(config))
-    Keystore(config.keys, config.state_dir).open()
-    for path in config.keys.gateway:
-        keys.public_key(path.read_bytes())
-    tags = sum(len(device.tags) for device in config.devices)
-    print(
-        f"{args.config}: ok: {len(config.devices)} devices, {tags} tags, "
-        f"{len(config.potlines)} potlines, {len(config.kilns)} kilns, "
-        f"{len(config.steel.units) if config.steel else 0} units, {len(of_config(config))} series"
-    )
-    return 0
 
 
 def keys_new(args: argparse.Namespace) -> int:
@@ -78,9 +60,12 @@ def _parser() -> argparse.ArgumentParser:
         return sub
 
     verb("run", run).add_argument("config", type=Path, help="the agent's YAML file")
-    verb("check", check).add_argument("config", type=Path, help="the agent's YAML file")
+    for module in (check, probe, schema, status):
+        module.register(verb)
     keys_desk.add(verbs)
     verb("keys-new", keys_new).add_argument("path", type=Path, help="where the key file goes")
+    devices.add(verbs)
+    scan.add(verbs)
     return parser
 
 
@@ -98,7 +83,8 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return int(args.function(args))
     except (ConfigError, KeyFileError) as error:
-        print(f"edge-agent: {error}", file=sys.stderr)
+        for line in str(error).splitlines():
+            print(f"edge-agent: {line}", file=sys.stderr)
         return USAGE
     except CarbonError as error:
         print(f"edge-agent: {error}", file=sys.stderr)

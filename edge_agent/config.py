@@ -6,13 +6,22 @@ default resolved, every factor with its source, no secrets and no local paths.
 """
 
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, Self
 from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from edge_agent import control_plan, documents, factor_overrides, factor_sets, plants
+from edge_agent import (
+    control_plan,
+    documents,
+    factor_overrides,
+    factor_sets,
+    plants,
+    tag_table,
+    templates,
+)
 from edge_agent.calc.factors import FactorSet
 from edge_agent.control_plan import ControlPlan
 from edge_agent.documents import Document
@@ -20,7 +29,9 @@ from edge_agent.drivers import AnyDeviceConfig
 from edge_agent.errors import ConfigError
 from edge_agent.factor_overrides import Override
 from edge_agent.plants import Carbonate, Kiln, Meter, SteelWorks
+from edge_agent.references import wrong_references
 from edge_agent.wire import cbor
+from edge_agent.wire.cose import MAX_PAYLOAD
 
 NAME = r"^[a-z0-9][a-z0-9_-]{0,31}$"
 _MAX_REPEAT = 2_000
@@ -136,6 +147,13 @@ class Pots(_Strict):
     status_out: tuple[int, ...] = (0,)
     status_starting: tuple[int, ...] = (2,)
 
+    @field_validator("voltage", "status")
+    @classmethod
+    def _pattern(cls, value: str | None) -> str | None:
+        if value is not None:
+            documents.numbered(value, 1)
+        return value
+
     def numbers(self) -> range:
         """The pot numbers."""
         return range(self.first, self.first + self.count)
@@ -202,32 +220,36 @@ def load(path: Path) -> AgentConfig:
     """Read and check the agent's file; relative paths are relative to it.
 
     Raises:
-        ConfigError: the first thing that is wrong, with file, line and key.
+        ConfigError: everything that is wrong, with file, line, column and key.
     """
     document = documents.load(path)
     if not isinstance(document.value, dict):
         raise document.error((), "must be a map of keys")
+    templates.expand(document)
     expanded = _expand_repeats(document)
     _resolve_paths(expanded.value, path.resolve().parent)
     _read_plan(expanded.value, path.resolve().parent)
     config = documents.validate(expanded, AgentConfig)
-    _check_references(config, document)
+    errors = [*wrong_references(config, expanded), *_wrong_sector(config, expanded)]
+    if errors:
+        raise documents.all_of(errors)
     return config
 
 
 def _expand_repeats(document: Document) -> Document:
-    lines = dict(document.lines)
-    for place, device in enumerate(document.value.get("devices") or []):
+    origins: dict[documents.Path_, documents.Path_] = {}
+    devices = document.value.get("devices")
+    for place, device in enumerate(devices if isinstance(devices, list) else []):
         if not isinstance(device, dict) or not isinstance(device.get("tags"), list):
             continue
         tags: list[Any] = []
         for number, tag in enumerate(device["tags"]):
             key = ("devices", place, "tags", number)
             for copy in _repeated(tag, key, document):
-                lines[("devices", place, "tags", len(tags))] = document.line(key)
+                origins[("devices", place, "tags", len(tags))] = key
                 tags.append(copy)
         device["tags"] = tags
-    return Document(document.file, document.value, lines)
+    return document.rearranged(origins)
 
 
 def _repeated(tag: Any, key: documents.Path_, document: Document) -> list[Any]:
@@ -241,13 +263,16 @@ def _repeated(tag: Any, key: documents.Path_, document: Document) -> list[Any]:
     if type(first) is not int or type(last) is not int or not 0 <= last - first < _MAX_REPEAT:
         raise document.error((*key, "repeat"), f"found {repeat!r}", right)
     rest = {name: value for name, value in tag.items() if name != "repeat"}
-    return [
-        {
-            name: value.format(n=n) if isinstance(value, str) else value
-            for name, value in rest.items()
-        }
-        for n in range(first, last + 1)
-    ]
+    try:
+        return [
+            {
+                name: documents.numbered(value, n) if isinstance(value, str) else value
+                for name, value in rest.items()
+            }
+            for n in range(first, last + 1)
+        ]
+    except ValueError as error:
+        raise document.error(key, str(error), "{n} or {n:03d} is right") from None
 
 
 def _resolve_paths(value: dict[str, Any], folder: Path) -> None:
@@ -262,12 +287,15 @@ def _resolve_paths(value: dict[str, Any], folder: Path) -> None:
     mqtt = value.get("mqtt")
     tls = mqtt.get("tls") if isinstance(mqtt, dict) else None
     token = keys.get("pkcs11") if isinstance(keys, dict) else None
-    for part, names in (
-        (keys, ("signing", "passphrase_file")),
+    devices = value.get("devices")
+    tls_parts = [tls, *(device.get("tls") for device in devices or [] if isinstance(device, dict))]
+    parts = [
+        (keys, ("signing", "passphrase_file", "log")),
         (token, ("module", "pin_file")),
         (mqtt, ("password_file",)),
-        (tls, ("ca", "cert", "key")),
-    ):
+        *((part, ("ca", "cert", "key")) for part in tls_parts),
+    ]
+    for part, names in parts:
         if isinstance(part, dict):
             part.update({name: absolute(part[name]) for name in names if name in part})
 
@@ -279,45 +307,11 @@ def _read_plan(value: dict[str, Any], folder: Path) -> None:
         value["control_plan"] = control_plan.to_plain(control_plan.read(folder / name))
 
 
-def _check_references(config: AgentConfig, document: Document) -> None:
-    """Every tag that is referred to exists once; devices and lines have different ids."""
-    ids = [device.id for device in config.devices] + [line.id for line in config.potlines]
-    ids += [meter.id for meter in config.meters] + [kiln.id for kiln in config.kilns]
-    for name in ids:
-        if ids.count(name) > 1:
-            raise document.error((), f"the id {name!r} stands for two things")
-    plants.check_sector(config, document)
-    tags = _tag_ids(config, document)
-    for place, line in enumerate(config.potlines):
-        _check_potline(line, tags, document, ("potlines", place))
-    lines = {line.id for line in config.potlines}
-    for place, meter in enumerate(config.meters):
-        key: documents.Path_ = ("meters", place)
-        if meter.tag not in tags:
-            raise document.error((*key, "tag"), f"no device has a tag {meter.tag!r}")
-        if meter.potline is not None and meter.potline not in lines:
-            raise document.error((*key, "potline"), f"no potline {meter.potline!r}")
-
-
-def _tag_ids(config: AgentConfig, document: Document) -> set[str]:
-    tags: set[str] = set()
-    for place, device in enumerate(config.devices):
-        for tag in device.tags:
-            if tag.id in tags:
-                raise document.error(("devices", place), f"tag {tag.id!r} stands twice")
-            tags.add(tag.id)
-    return tags
-
-
-def _check_potline(line: Potline, tags: set[str], document: Document, key: documents.Path_) -> None:
-    if line.current not in tags:
-        raise document.error((*key, "current"), f"no device has a tag {line.current!r}")
-    for name, pattern in (("voltage", line.pots.voltage), ("status", line.pots.status)):
-        for number in line.pots.numbers() if pattern else ():
-            tag = str(pattern).format(n=number)
-            if tag not in tags:
-                right = "a text with {n} or {n:03d} that gives tag ids is right"
-                raise document.error((*key, "pots", name), f"no device has a tag {tag!r}", right)
+def _wrong_sector(config: AgentConfig, document: Document) -> Iterator[ConfigError]:
+    try:
+        plants.check_sector(config, document)
+    except ConfigError as error:
+        yield error
 
 
 def totaliser_of(config: AgentConfig, tag_id: str) -> Any:
@@ -341,8 +335,13 @@ def factors_of(config: AgentConfig) -> FactorSet:
 def effective(config: AgentConfig, factors: FactorSet, series: list[dict[str, Any]]) -> bytes:
     """The configuration document: deterministic CBOR without secrets and local paths.
 
+    Settings of tags that are not set are left out. When the document would not fit the wire, tags
+    are written as tables (``tag_table``) and the series of plain tags, which follow from their tags,
+    are left out (decision 0044).
+
     Raises:
-        ConfigError: the control plan was named but not read (``load`` reads it).
+        ConfigError: it does not fit even so, or the control plan was named but not read (``load``
+            reads it).
     """
     if isinstance(config.control_plan, Path):
         message = "the control plan's file has not been read"
@@ -356,7 +355,26 @@ def effective(config: AgentConfig, factors: FactorSet, series: list[dict[str, An
     plain["factor_set"] = factor_sets.to_plain(factors)
     plain["series"] = series
     plain["v"] = 1
-    return cbor.encode(plain)
+    for device in plain["devices"]:
+        device["tags"] = [
+            {key: value for key, value in tag.items() if value is not None}
+            for tag in device["tags"]
+        ]
+    document = cbor.encode(plain)
+    return document if len(document) <= MAX_PAYLOAD else _compact(plain)
+
+
+def _compact(plain: dict[str, Any]) -> bytes:
+    own = {tag["id"] for device in plain["devices"] for tag in device["tags"]}
+    plain["series"] = [item for item in plain["series"] if item["name"] not in own]
+    for device in plain["devices"]:
+        device["tags"], device["tag_columns"] = tag_table.tabulate(device["tags"])
+    document = cbor.encode(plain)
+    if len(document) > MAX_PAYLOAD:
+        message = f"{len(own)} tags make a document of {len(document)} bytes"
+        right = f"at most {MAX_PAYLOAD} are right: shorten tag ids, or run two agents"
+        raise ConfigError(message, key="devices", right=right)
+    return document
 
 
 def digest(document: bytes) -> bytes:

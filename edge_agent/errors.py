@@ -2,6 +2,7 @@
 
 CarbonError
 ├── ConfigError          the operator: file, line, key, value, what would be right
+│   └── ConfigErrors     all of them at once
 ├── DeviceError          the acquisition supervisor retries
 │   ├── NoAnswer         nothing came in time, or the connection broke
 │   ├── BadAnswer        something came that is not an answer to the question
@@ -19,6 +20,8 @@ CarbonError
 └── CalculationError     factor missing or input out of range: the value is absent and says why
 """
 
+from collections.abc import Sequence
+
 
 class CarbonError(Exception):
     """Base of all errors raised on purpose."""
@@ -34,14 +37,35 @@ class ConfigError(CarbonError):
         self.message = message
         self.file = file
         self.line = line
+        self.column = 0
         self.key = key
         self.right = right
 
+    def at_column(self, column: int) -> "ConfigError":
+        """The same error with the column of its key, counted from 1."""
+        self.column = column
+        return self
+
     def __str__(self) -> str:
         where = f"{self.file}:{self.line}" if self.line else self.file
+        where += f":{self.column}" if self.line and self.column else ""
         parts = [part for part in (where, self.key, self.message) if part]
         text = ": ".join(parts)
         return f"{text} ({self.right})" if self.right else text
+
+
+class ConfigErrors(ConfigError):
+    """Several things are wrong in one configuration; each stands on a line of its own."""
+
+    def __init__(self, errors: Sequence[ConfigError]) -> None:
+        first = errors[0]
+        super().__init__(
+            first.message, file=first.file, line=first.line, key=first.key, right=first.right
+        )
+        self.errors = tuple(errors)
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self.errors))
 
 
 class DeviceError(CarbonError):

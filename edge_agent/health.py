@@ -1,12 +1,25 @@
-"""What the agent says of itself: counters and states for status messages and logs."""
+"""What the agent says of itself: counters and states for status messages, files and logs."""
 
+import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
+
+STATUS_FILE = "status.json"
 
 
 @dataclass(slots=True)
 class Health:
-    """Counters since the start, and what is wrong now."""
+    """Counters since the start, and what is wrong now.
+
+    Args:
+        devices_up: devices whose data flow.
+        devices_not_up: all other enabled devices.
+        overruns: poll slots left out and readings dropped because somebody was too slow.
+        renewals: sessions that were ended because they brought no data.
+        restarts: own tasks that crashed and were started again.
+    """
 
     readings: int = 0
     batches: int = 0
@@ -17,6 +30,11 @@ class Health:
     connects: int = 0
     fallbacks: int = 0
     lost_records: int = 0
+    devices_up: int = 0
+    devices_not_up: int = 0
+    overruns: int = 0
+    renewals: int = 0
+    restarts: int = 0
     alarm: str = ""
     key_warning: str = ""
 
@@ -28,3 +46,19 @@ class Health:
     def state(self) -> str:
         """``up``, or ``alarm`` when somebody must act."""
         return "alarm" if self.alarm else "up"
+
+
+def write_status(
+    folder: Path, at_ns: int, health: Health, devices: Sequence[dict[str, Any]]
+) -> None:
+    """Replace the status file as a whole; readers never see half of one. Blocking."""
+    written = {
+        "at_ns": at_ns,
+        "state": health.state,
+        "health": health.detail(),
+        "devices": list(devices),
+    }
+    path = folder / STATUS_FILE
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(written, ensure_ascii=False), encoding="utf-8")
+    part.replace(path)

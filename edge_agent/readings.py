@@ -1,4 +1,4 @@
-"""The values that flow: ``Sample``, ``Waveform``, ``Quality``, ``Record``, ``AnodeEffect``.
+"""The values that flow: ``Sample``, ``Waveform``, ``Scan``, ``Quality``, ``Record``, ``AnodeEffect``.
 
 A quality is one small integer on the wire: severity x 16 + reason, 0 is good.
 """
@@ -97,6 +97,27 @@ class Waveform:
 
     def __len__(self) -> int:
         return len(self.values)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scan:
+    """Values of several tags that were read together: plainly good, finite, of one time.
+
+    ``tags`` is the same object in all scans of the same tags; ``values`` has the same order.
+    Whatever is not plainly good travels beside it as ``Sample``.
+    """
+
+    tags: tuple[str, ...]
+    time_ns: int
+    values: tuple[int | float, ...]
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def samples(self) -> "Iterator[Sample]":
+        """The same values one by one."""
+        for tag, value in zip(self.tags, self.values, strict=True):
+            yield Sample(tag, self.time_ns, value)
 
 
 @dataclass(frozen=True, slots=True)

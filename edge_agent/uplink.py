@@ -7,7 +7,7 @@ window of batches; the outbox is the only queue. What an ack may do is decided i
 import asyncio
 import logging
 from collections.abc import Callable
-from concurrent.futures import Executor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Any
 
 import paho.mqtt.client as mqtt
@@ -54,6 +54,9 @@ class Uplink:
         self._client: mqtt.Client | None = None
         tls = settings.tls
         self._tls = TlsClient(tls.ca, tls.cert, tls.key) if tls else None
+        # A broker that swallows packets may hold a connect for seconds: never in the executor
+        # that the calculation uses.
+        self._network = ThreadPoolExecutor(1, thread_name_prefix="uplink")
 
     def wake_threadsafe(self) -> None:
         """There are new batches in the outbox; may be called from any thread."""
@@ -69,7 +72,7 @@ class Uplink:
                 group.create_task(self._send(), name="uplink-send")
                 group.create_task(self._receive(), name="uplink-receive")
         finally:
-            await self._in_thread(self._stop)
+            await asyncio.get_running_loop().run_in_executor(self._network, self._stop)
 
     async def _in_thread(self, call: Callable[..., Any], *args: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._executor, call, *args)
@@ -142,7 +145,7 @@ class Uplink:
                 self._renew(client)
                 continue
             try:
-                await self._in_thread(self._open)
+                await asyncio.get_running_loop().run_in_executor(self._network, self._open)
             except (OSError, KeyFileError) as error:
                 log.warning("cannot connect error=%s", error)
             wait_s = _BACKOFF_S[min(attempt, len(_BACKOFF_S) - 1)]

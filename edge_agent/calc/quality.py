@@ -1,9 +1,31 @@
-"""Judging samples: what is out of range or frozen is missing, never zero."""
+"""Judging samples: the one place that says how far a value may be trusted, and why.
 
-from dataclasses import dataclass
+What is out of range, jumps, or is frozen is bad: missing, never zero. Rules, the first that applies
+gives the reason, the worst severity wins:
+
+    Q1  the device itself called the value bad                    BAD, the device's reason
+    Q2  the instrument is in maintenance                          BAD MAINTENANCE
+    Q3  outside the instrument's range                            BAD RANGE
+    Q4  changes faster than the quantity can                      BAD RATE
+    Q5  exactly the same for longer than the quantity can be      BAD STUCK
+    Q6  the device called it uncertain                            UNCERTAIN, the device's reason
+    Q7  the instrument's calibration has lapsed                   UNCERTAIN CALIBRATION
+"""
+
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
+
+from edge_agent.readings import BAD_RANGE, BAD_STUCK, GOOD, Quality, Reason, Severity
+
+BAD_RATE = Quality.of(Severity.BAD, Reason.RATE)
+BAD_MAINTENANCE = Quality.of(Severity.BAD, Reason.MAINTENANCE)
+UNCERTAIN_MAINTENANCE = Quality.of(Severity.UNCERTAIN, Reason.MAINTENANCE)
+UNCERTAIN_CALIBRATION = Quality.of(Severity.UNCERTAIN, Reason.CALIBRATION)
+_NS_PER_S = 1_000_000_000
+_FIRST_BAD = int(Severity.BAD) * 16
+_AFTER_BAD = int(Severity.SUBSTITUTED) * 16
 
 
 @dataclass(slots=True)
@@ -45,3 +67,108 @@ def moving(
     since = np.repeat(run_since, lengths)
     state.value, state.since_ns = float(values[-1]), int(run_since[-1])
     return np.asarray(times - since < limit_ns, dtype=np.bool_)
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What is plausible for one tag.
+
+    Args:
+        low: lowest plausible value [unit of the tag].
+        high: highest plausible value [unit of the tag].
+        max_rate_per_s: fastest plausible change [unit/s], None for no limit.
+        stuck_ns: how long exactly equal values are plausible [ns], None for ever.
+        lapses_ns: UTC from which the calibration has lapsed [ns], None for never.
+    """
+
+    low: float = -np.inf
+    high: float = np.inf
+    max_rate_per_s: float | None = None
+    stuck_ns: int | None = None
+    lapses_ns: int | None = None
+
+
+@dataclass(slots=True)
+class JudgeState:
+    """What a tag's judge remembers from one call to the next."""
+
+    stuck: StuckState = field(default_factory=StuckState)
+    last_ns: int = -1
+    last_value: float = 0.0
+
+
+def judge(
+    times: NDArray[np.int64],
+    values: NDArray[np.float64],
+    given: NDArray[np.int64],
+    in_maintenance: NDArray[np.bool_] | None,
+    rules: Rules,
+    state: JudgeState,
+) -> NDArray[np.int64]:
+    """The quality of each sample, as the integer that travels.
+
+    Args:
+        times: ns, rising, shape [n].
+        values: NaN where there is none, shape [n].
+        given: quality that came with each sample.
+        in_maintenance: which samples fell into maintenance, None for no maintenance flag.
+        rules: what is plausible.
+        state: carries runs of equal values and the last plausible value; updated.
+    """
+    quality = given.copy()
+    if in_maintenance is not None:
+        quality[in_maintenance & ~_is_bad(quality)] = BAD_MAINTENANCE
+    quality[~in_range(values, rules.low, rules.high) & ~_is_bad(quality)] = BAD_RANGE
+    if rules.max_rate_per_s is not None:
+        fit = np.flatnonzero(~_is_bad(quality))
+        steady = steady_changes(times[fit], values[fit], rules.max_rate_per_s, state)
+        quality[fit[~steady]] = BAD_RATE
+    if rules.stuck_ns is not None:
+        fit = np.flatnonzero(~_is_bad(quality))
+        alive = moving(times[fit], values[fit], rules.stuck_ns, state.stuck)
+        quality[fit[~alive]] = BAD_STUCK
+    if rules.lapses_ns is not None:
+        quality[(times >= rules.lapses_ns) & (quality == GOOD)] = UNCERTAIN_CALIBRATION
+    return quality
+
+
+def steady_changes(
+    times: NDArray[np.int64],
+    values: NDArray[np.float64],
+    max_rate_per_s: float,
+    state: JudgeState,
+) -> NDArray[np.bool_]:
+    """Which samples differ from the last plausible one by no more than the rate allows.
+
+    A spike is bad and what follows it is not; a true step is plausible again as soon as enough time
+    has passed for it. Values are finite.
+    """
+    steady = np.ones(len(values), dtype=np.bool_)
+    if len(values) == 0:
+        return steady
+    if state.last_ns >= 0:
+        all_times = np.concatenate(([state.last_ns], times))
+        all_values = np.concatenate(([state.last_value], values))
+    else:
+        all_times, all_values = times, values
+    allowed = np.diff(all_times) * (max_rate_per_s / _NS_PER_S)
+    if np.any(np.abs(np.diff(all_values)) > allowed):
+        last_ns, last = int(all_times[0]), float(all_values[0])
+        for place, (time_ns, value) in enumerate(zip(times.tolist(), values.tolist(), strict=True)):
+            if abs(value - last) <= (time_ns - last_ns) * (max_rate_per_s / _NS_PER_S):
+                last_ns, last = time_ns, value
+            else:
+                steady[place] = False
+        state.last_ns, state.last_value = last_ns, last
+    else:
+        state.last_ns, state.last_value = int(times[-1]), float(values[-1])
+    return steady
+
+
+def _is_bad(quality: NDArray[np.int64]) -> NDArray[np.bool_]:
+    return (quality >= _FIRST_BAD) & (quality < _AFTER_BAD)
+
+
+def is_usable(quality: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which qualities are not bad."""
+    return ~_is_bad(quality)

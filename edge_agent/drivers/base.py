@@ -7,14 +7,16 @@ their quality instead of dropping them.
 """
 
 import math
-from collections.abc import AsyncGenerator, Callable, Hashable, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Hashable, Sequence
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
+from functools import lru_cache
 from typing import Annotated, Any, Protocol, Self, TypeVar, cast, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
-from edge_agent.readings import Quality, Reason, Sample, Severity, Waveform
+from edge_agent.instruments import Deadband, Instrument
+from edge_agent.readings import Quality, Reason, Sample, Scan, Severity, Waveform
 
 EARLIEST_NS = 946_684_800_000_000_000  # 2000-01-01 UTC
 LATEST_NS = 4_102_444_800_000_000_000  # 2100-01-01 UTC
@@ -22,6 +24,7 @@ UNCERTAIN_CLOCK = Quality.of(Severity.UNCERTAIN, Reason.CLOCK)
 _SCALE_DIGITS = 18
 
 Reading = Sample | Waveform
+Poll = Sample | Waveform | Scan
 Identifier = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Value = int | float | None
@@ -43,7 +46,12 @@ class Tag(BaseModel):
     Args:
         scale: decimal text, so that 0.1 means exactly a tenth.
         range: lowest and highest plausible value [unit]; judged downstream.
+        interval_s: time from one poll of this tag to the next [s]; None for the device's own.
+        max_rate_per_s: fastest plausible change [unit/s]; judged downstream.
+        stuck_s: how long exactly equal values are plausible [s]; judged downstream.
+        maintenance: id of a tag that is not 0 while this tag's instrument is in maintenance.
         totaliser: when set, raw integer counts are delivered and ``scale`` is left to the reader.
+        deadband: which minute means are shipped; only for tags that nothing is computed from.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -51,6 +59,12 @@ class Tag(BaseModel):
     id: Identifier
     unit: str = ""
     range: tuple[float, float] | None = None
+    max_rate_per_s: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    stuck_s: Seconds | None = None
+    maintenance: Identifier | None = None
+    instrument: Instrument | None = None
+    deadband: Deadband | None = None
+    interval_s: Seconds | None = None
     scale: str = "1"
     offset: str = "0"
     totaliser: Totaliser | None = None
@@ -94,6 +108,8 @@ class DeviceConfig(BaseModel):
     Args:
         timeout_s: longest wait for one answer [s].
         stale_s: age of the newest value from which the device counts as degraded [s].
+        renew_s: age of the newest value from which its session is ended and made again [s]; None
+            for ten times the age of degraded.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -103,6 +119,7 @@ class DeviceConfig(BaseModel):
     enabled: bool = True
     timeout_s: Seconds = 1.0
     stale_s: Seconds = 30.0
+    renew_s: Seconds | None = None
     tags: tuple[Tag, ...]
 
     @field_validator("tags")
@@ -145,8 +162,20 @@ class Driver(Session, Protocol):
 class Polled(Session, Protocol):
     """A device that must be asked; when and how often is the supervisor's affair."""
 
-    async def read(self) -> Sequence[Reading]:
-        """One poll of all tags; raises DeviceError when nothing at all was answered."""
+    async def read(self, due: Collection[str] | None = None) -> Sequence[Reading]:
+        """One poll of the tags whose ids are in ``due``, of all tags when it is None.
+
+        Gives readings of due tags only. Raises DeviceError when nothing at all was answered.
+        """
+        ...
+
+
+@runtime_checkable
+class Scanner(Polled, Protocol):
+    """A polled device that can give values read together as scans: far cheaper for many tags."""
+
+    async def scan(self, due: Collection[str] | None = None) -> Sequence[Poll]:
+        """The same as ``read``, with scans in place of samples wherever that is possible."""
         ...
 
 
@@ -175,9 +204,17 @@ class Lines:
     def __init__(self) -> None:
         """Begin with no line."""
         self._lines: dict[Hashable, Any] = {}
+        self._asked: set[Hashable] = set()
+
+    def joined(self, driver: "SharesLine") -> frozenset[Hashable]:
+        """Let a driver take its connection; gives the keys of the lines that it asked for."""
+        self._asked = set()
+        driver.share(self)
+        return frozenset(self._asked)
 
     def line(self, key: Hashable, make: Callable[[], L]) -> L:
         """The line with this key, made on first use."""
+        self._asked.add(key)
         if key not in self._lines:
             self._lines[key] = make()
         return cast("L", self._lines[key])
@@ -190,9 +227,11 @@ class Scaler:
     not finite comes out as None.
     """
 
+    __slots__ = ("_addend", "_divisor", "_factor", "is_identity", "offset", "scale")
+
     def __init__(self, tag: Tag) -> None:
         """Take the tag's scale and offset."""
-        scale, offset = Fraction(tag.scale), Fraction(tag.offset)
+        scale, offset = _fraction(tag.scale), _fraction(tag.offset)
         self.is_identity = tag.totaliser is not None or (scale == 1 and offset == 0)
         self.scale = float(scale)
         self.offset = float(offset)
@@ -210,6 +249,11 @@ class Scaler:
             return (raw * self._factor + self._addend) / self._divisor
         value = raw if self.is_identity else raw * self.scale + self.offset
         return value if math.isfinite(value) else None
+
+
+@lru_cache(maxsize=256)
+def _fraction(text: str) -> Fraction:
+    return Fraction(text)
 
 
 def is_plausible_time(time_ns: int) -> bool:

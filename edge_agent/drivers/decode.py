@@ -1,8 +1,9 @@
-"""Registers to numbers: pure, all types, all four byte orders.
+"""Registers to values: pure, all types, all four byte orders.
 
 The order says where the bytes A (highest) to D of a 32-bit number are sent: ``ABCD`` is Modbus's
 own, ``CDAB`` has its 16-bit words swapped, ``BADC`` the bytes in each word, ``DCBA`` both. 64-bit
-numbers follow the same two rules over four words; a 16-bit number has only the bytes to swap.
+numbers follow the same two rules over four words; a 16-bit number and a text have only the bytes
+of each word to swap. Binary-coded decimals hold one digit in four bits.
 """
 
 import math
@@ -13,7 +14,17 @@ from typing import Literal
 from edge_agent.errors import BadAnswer
 
 Kind = Literal[
-    "bool", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64"
+    "bool",
+    "int16",
+    "uint16",
+    "int32",
+    "uint32",
+    "int64",
+    "uint64",
+    "float32",
+    "float64",
+    "bcd16",
+    "bcd32",
 ]
 Order = Literal["ABCD", "CDAB", "BADC", "DCBA"]
 
@@ -27,10 +38,13 @@ _CODES: dict[Kind, str] = {
     "uint64": "Q",
     "float32": "f",
     "float64": "d",
+    "bcd16": "H",
+    "bcd32": "I",
 }
 # Each order is a big- or little-endian number over words that are written big- or little-endian.
 _SWAPPED_BYTES: dict[Order, bool] = {"ABCD": False, "DCBA": False, "BADC": True, "CDAB": True}
 _ENDIAN: dict[Order, str] = {"ABCD": ">", "DCBA": "<", "BADC": ">", "CDAB": "<"}
+_TEXT_SWAPPED: dict[Order, bool] = {"ABCD": False, "CDAB": False, "BADC": True, "DCBA": True}
 _STRUCTS = {
     (kind, order): struct.Struct(_ENDIAN[order] + code)
     for kind, code in _CODES.items()
@@ -49,31 +63,60 @@ class Words:
 
     __slots__ = ("_plain", "_swapped")
 
-    def __init__(self, registers: Sequence[int]) -> None:
-        """Take the registers; raises BadAnswer when one is not a 16-bit number."""
-        count = len(registers)
-        try:
-            self._plain = struct.pack(f">{count}H", *registers)
-            self._swapped = struct.pack(f"<{count}H", *registers)
-        except struct.error as error:
-            raise BadAnswer(f"not 16-bit registers: {error}") from error
+    def __init__(self, registers: Sequence[int] | bytes) -> None:
+        """Take the registers as numbers, or as their bytes on the wire.
+
+        Raises BadAnswer when one is not a 16-bit number.
+        """
+        if isinstance(registers, bytes):
+            if len(registers) % 2:
+                raise BadAnswer(f"{len(registers)} bytes are no whole registers")
+            self._plain = registers
+        else:
+            try:
+                self._plain = struct.pack(f">{len(registers)}H", *registers)
+            except struct.error as error:
+                raise BadAnswer(f"not 16-bit registers: {error}") from error
+        self._swapped = b""
 
     def number(self, offset: int, kind: Kind, order: Order) -> int | float | None:
         """The value that begins at register ``offset``.
 
-        A float that is NaN or infinite is None; a bool is 0 or 1. Raises BadAnswer when the
-        registers do not reach that far.
+        A float that is NaN or infinite, and a decimal with a digit above 9, is None; a bool is
+        0 or 1. Raises BadAnswer when the registers do not reach that far.
         """
-        words = self._swapped if _SWAPPED_BYTES[order] else self._plain
         layout = _STRUCTS[kind, order]
-        if offset < 0 or 2 * offset + layout.size > len(words):
-            raise BadAnswer(f"{kind} at register {offset} lies outside {len(words) // 2} registers")
+        if offset < 0 or 2 * offset + layout.size > len(self._plain):
+            raise BadAnswer(
+                f"{kind} at register {offset} lies outside {len(self._plain) // 2} registers"
+            )
+        words = self._byte_swapped() if _SWAPPED_BYTES[order] else self._plain
         value: int | float = layout.unpack_from(words, 2 * offset)[0]
+        if isinstance(value, float):
+            return value if math.isfinite(value) else None
         if kind == "bool":
             return int(value != 0)
-        if isinstance(value, float) and not math.isfinite(value):
-            return None
-        return value
+        return _decimal(value) if kind.startswith("bcd") else value
+
+    def text(self, offset: int, count: int, order: Order) -> str | None:
+        """The text in ``count`` registers from ``offset`` on, up to its first NUL, trimmed.
+
+        None when it is not ASCII. Raises BadAnswer when the registers do not reach that far.
+        """
+        if offset < 0 or count < 0 or 2 * (offset + count) > len(self._plain):
+            raise BadAnswer(
+                f"{count} registers of text at {offset} lie outside {len(self._plain) // 2}"
+            )
+        words = self._byte_swapped() if _TEXT_SWAPPED[order] else self._plain
+        raw = words[2 * offset : 2 * (offset + count)].split(b"\0", 1)[0].strip(b" \xff")
+        return raw.decode("ascii") if raw.isascii() else None
+
+    def _byte_swapped(self) -> bytes:
+        if len(self._swapped) != len(self._plain):
+            swapped = bytearray(self._plain)
+            swapped[::2], swapped[1::2] = self._plain[1::2], self._plain[::2]
+            self._swapped = bytes(swapped)
+        return self._swapped
 
 
 def decode(registers: Sequence[int], kind: Kind, order: Order = "ABCD") -> int | float | None:
@@ -84,3 +127,18 @@ def decode(registers: Sequence[int], kind: Kind, order: Order = "ABCD") -> int |
     if len(registers) != width(kind):
         raise BadAnswer(f"{kind} takes {width(kind)} registers, not {len(registers)}")
     return Words(registers).number(0, kind, order)
+
+
+def bit(answer: bytes, offset: int) -> int:
+    """Coil or discrete input ``offset`` of an answer: 0 or 1 (lowest bit of a byte first).
+
+    Raises BadAnswer when the answer does not reach that far.
+    """
+    if not 0 <= offset < 8 * len(answer):
+        raise BadAnswer(f"bit {offset} lies outside {len(answer)} bytes")
+    return answer[offset // 8] >> offset % 8 & 1
+
+
+def _decimal(value: int) -> int | None:
+    digits = f"{value:x}"
+    return int(digits) if digits.isdecimal() else None

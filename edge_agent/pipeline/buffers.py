@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_agent.readings import Reason, Sample, Severity, Waveform
+from edge_agent.readings import BAD_DEVICE, Reason, Sample, Severity, Waveform
 
 Times = NDArray[np.int64]
 Values = NDArray[np.float64]
@@ -38,6 +38,10 @@ class SignalBuffer:
     recent: Times = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     late: LateCount = field(default_factory=LateCount)
     warm: bool = True
+    marks: dict[int, int] = field(default_factory=dict)
+    """Quality by time of the pending samples that are not plainly good."""
+    taken_marks: dict[int, int] = field(default_factory=dict)
+    """The same for what ``take`` gave last."""
 
     def add(self, reading: Sample | Waveform) -> None:
         """Take a sample or a waveform."""
@@ -48,11 +52,32 @@ class SignalBuffer:
             )
             self.values.append(np.asarray(reading.values, dtype=np.float64))
             return
-        bad = reading.value is None or reading.quality.severity is Severity.BAD
-        if reading.value is None and reading.quality.reason is Reason.COMMS:
-            return
+        value, quality = reading.value, reading.quality
+        if quality or value is None:
+            time_ns = reading.time_ns
+            self.marks[time_ns] = max(self.marks.get(time_ns, 0), quality or BAD_DEVICE)
+            if value is None and quality.reason is Reason.COMMS:
+                return
+            if value is None or quality.severity is Severity.BAD:
+                value = float("nan")
         self.one_times.append(reading.time_ns)
-        self.one_values.append(float("nan") if bad else float(reading.value or 0.0))
+        self.one_values.append(float(value))
+
+    def extend(self, times: Times, values: Values) -> None:
+        """Take many plainly good samples; the vectors may be shared and are not changed."""
+        self.times.append(times)
+        self.values.append(values)
+
+    @property
+    def is_empty(self) -> bool:
+        """True when nothing is pending, not even a mark."""
+        return not (self.times or self.one_times or self.marks or self.taken_marks)
+
+    def pass_by(self, times: Times, until_ns: int) -> None:
+        """Take note of samples that were accounted for elsewhere."""
+        self.recent = times[-_RECENT:]
+        self.warm = True
+        self.done_ns = max(self.done_ns, until_ns - 1)
 
     def newest_ns(self) -> int:
         """Time of the newest pending sample, or -1."""
@@ -62,6 +87,9 @@ class SignalBuffer:
     def take(self, until_ns: int) -> tuple[Times, Values]:
         """Remove and give the samples before ``until_ns``, ordered, each time once."""
         times, values = self._gather()
+        if self.marks or self.taken_marks:
+            self.taken_marks = {at: code for at, code in self.marks.items() if at < until_ns}
+            self.marks = {at: code for at, code in self.marks.items() if at >= until_ns}
         if len(times) == 0:
             self.done_ns = max(self.done_ns, until_ns - 1)
             return times, values
@@ -102,7 +130,12 @@ class SignalBuffer:
         times, values = self._gather()
         if len(times):
             self.times, self.values = [times], [values]
-        return {"done_ns": self.done_ns, "times": times.tobytes(), "values": values.tobytes()}
+        return {
+            "done_ns": self.done_ns,
+            "times": times.tobytes(),
+            "values": values.tobytes(),
+            "marks": [list(item) for item in self.marks.items()],
+        }
 
     @classmethod
     def load(cls, plain: dict[str, Any]) -> "SignalBuffer":
@@ -110,7 +143,8 @@ class SignalBuffer:
         times = np.frombuffer(plain["times"], dtype=np.int64)
         values = np.frombuffer(plain["values"], dtype=np.float64)
         # What was accounted before the restart arrives again as a repeat, not as a loss.
-        return cls(plain["done_ns"], [times], [values], warm=False)
+        marks = dict(plain.get("marks", ()))
+        return cls(plain["done_ns"], [times], [values], warm=False, marks=marks)
 
 
 def _ordered(times: Times, values: Values) -> tuple[Times, Values]:
@@ -128,11 +162,19 @@ class CountBuffer:
 
     done_ns: int = -1
     readings: dict[int, int] = field(default_factory=dict)
+    marks: dict[int, int] = field(default_factory=dict)
 
     def add(self, sample: Sample) -> None:
-        """Take a reading; a bad one is no reading."""
+        """Take a reading; a bad one is no reading, an uncertain one is marked."""
         if isinstance(sample.value, int) and sample.quality.usable:
             self.readings.setdefault(sample.time_ns, sample.value)
+            if sample.quality:
+                self.marks.setdefault(sample.time_ns, sample.quality)
+
+    def forget_marks(self, until_ns: int) -> None:
+        """Drop the marks of readings that were accounted for."""
+        for time_ns in [time_ns for time_ns in self.marks if time_ns < until_ns]:
+            del self.marks[time_ns]
 
     def newest_ns(self) -> int:
         """Time of the newest pending reading, or -1."""

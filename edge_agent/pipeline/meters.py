@@ -1,4 +1,8 @@
-"""Meters: totaliser readings and what they imply, and the minute means of other tags."""
+"""Meters: totaliser readings and what they imply.
+
+A count is never left out for its instrument's sake (what a meter counted during maintenance is in
+its next reading anyway); it is marked: UNCERTAIN with reason MAINTENANCE or CALIBRATION.
+"""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,12 +12,13 @@ import numpy as np
 from edge_agent.calc.combustion import co2_by_heating_value
 from edge_agent.calc.factors import FactorSet
 from edge_agent.calc.integration import TotaliserRule, step
-from edge_agent.calc.quality import in_range
+from edge_agent.calc.quality import UNCERTAIN_CALIBRATION, UNCERTAIN_MAINTENANCE
 from edge_agent.calc.rounding import exact
 from edge_agent.calc.windows import MINUTE_NS
-from edge_agent.pipeline.buffers import CountBuffer, SignalBuffer
-from edge_agent.pipeline.rows import Sink, Span, minute_means
-from edge_agent.readings import Sample
+from edge_agent.pipeline.buffers import CountBuffer
+from edge_agent.pipeline.judging import Flag, Teller
+from edge_agent.pipeline.rows import Sink, Span
+from edge_agent.readings import GOOD, Quality, Sample
 
 NM3_PER_UNIT = 10_000
 """The accounting unit of gases is 10^4 Nm3."""
@@ -58,6 +63,9 @@ class MeterWorker:
         self.fuel = fuel
         self.buffer = CountBuffer()
         self.last: tuple[int, int] | None = None
+        self.maintenance: Flag | None = None
+        self.lapses_ns: int | None = None
+        self.teller = Teller(meter_id)
 
     def add(self, reading: Sample) -> None:
         """Take a reading."""
@@ -70,9 +78,12 @@ class MeterWorker:
             following = readings[place + 1][0] if place + 1 < len(readings) else span.end_ns
             if following // MINUTE_NS > time_ns // MINUTE_NS:
                 self._ship(time_ns, count, sink)
+        self.buffer.forget_marks(span.end_ns)
 
     def _ship(self, time_ns: int, count: int, sink: Sink) -> None:
-        sink.rows.add(f"{self.meter_id}.count", time_ns, count)
+        quality = self._quality(time_ns)
+        self.teller.tell(np.array([time_ns]), np.array([quality]), sink)
+        sink.rows.add(f"{self.meter_id}.count", time_ns, count, quality)
         if self.last is not None:
             last_ns, last_count = self.last
             change = step(last_count, count, self.rule, time_ns - last_ns)
@@ -87,37 +98,36 @@ class MeterWorker:
             if self.fuel is not None:
                 amount = float(exact(change.increment) * self.scale)
                 minute = time_ns // MINUTE_NS * MINUTE_NS
-                sink.rows.add(f"{self.meter_id}.co2_t", minute, self.fuel.co2_t(amount, self.unit))
+                co2_t = self.fuel.co2_t(amount, self.unit)
+                sink.rows.add(f"{self.meter_id}.co2_t", minute, co2_t, quality)
         self.last = (time_ns, count)
+
+    def _quality(self, time_ns: int) -> Quality:
+        """The device's own word first, then maintenance, then a lapsed calibration."""
+        given = self.buffer.marks.pop(time_ns, GOOD)
+        if given != GOOD:
+            return Quality(given)
+        if self.maintenance is not None and self.maintenance.at(np.array([time_ns]))[0]:
+            return UNCERTAIN_MAINTENANCE
+        if self.lapses_ns is not None and time_ns >= self.lapses_ns:
+            return UNCERTAIN_CALIBRATION
+        return GOOD
 
     def dump(self) -> dict[str, Any]:
         """Plain value for storage."""
         return {
             "done_ns": self.buffer.done_ns,
             "readings": [list(item) for item in self.buffer.readings.items()],
+            "marks": [list(item) for item in self.buffer.marks.items()],
             "last": list(self.last) if self.last else None,
+            "told": self.teller.told,
         }
 
     def restore(self, plain: dict[str, Any]) -> None:
         """Take up the state that ``dump`` gave."""
         if "integrator" in plain:
             return
-        self.buffer = CountBuffer(plain["done_ns"], dict(plain["readings"]))
+        marks = dict(plain.get("marks", ()))
+        self.buffer = CountBuffer(plain["done_ns"], dict(plain["readings"]), marks)
+        self.teller.told = plain.get("told", int(GOOD))
         self.last = tuple(plain["last"]) if plain["last"] else None
-
-
-class SignalWorker:
-    """Minute means of a measured tag that belongs to no potline."""
-
-    def __init__(self, tag_id: str, range_: tuple[float, float] | None, period_s: float) -> None:
-        self.tag_id = tag_id
-        self.range = range_ or (-np.inf, np.inf)
-        self.period_s = period_s
-        self.buffer = SignalBuffer()
-
-    def process(self, span: Span, sink: Sink) -> None:
-        """Account for the samples before the span's end."""
-        times, values = self.buffer.take(span.end_ns)
-        good = in_range(values, *self.range) & np.isfinite(values)
-        for minutes, means, quality in minute_means(times[good], values[good], span, self.period_s):
-            sink.rows.extend(self.tag_id, minutes, means, quality)

@@ -20,16 +20,19 @@ from edge_agent.calc.integration import TotaliserRule
 from edge_agent.calc.windows import MINUTE_NS, hour_offset_ns
 from edge_agent.config import AgentConfig, totaliser_of
 from edge_agent.pipeline.buffers import SignalBuffer
-from edge_agent.pipeline.meters import FuelFactors, MeterWorker, SignalWorker
+from edge_agent.pipeline.judging import Flag, lapses_ns, rules_of
+from edge_agent.pipeline.meters import FuelFactors, MeterWorker
 from edge_agent.pipeline.potline import LineFactors, PotlineWorker, effect_started
 from edge_agent.pipeline.rates import RateWorker, amount_unit, is_rate
 from edge_agent.pipeline.rows import Sink, Span
+from edge_agent.pipeline.scans import ScanBuffer
+from edge_agent.pipeline.signals import SignalWorker
 from edge_agent.plants import Meter
-from edge_agent.readings import Columns, Event, Quality, Sample, Severity, Waveform
+from edge_agent.readings import Columns, Event, Sample, Scan, Severity, Waveform
 
 NS_PER_S = 10**9
 _FUTURE_NS = 300 * NS_PER_S
-Reading = Sample | Waveform
+Reading = Sample | Waveform | Scan
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +76,7 @@ class Pipeline:
         self._lines: dict[str, PotlineWorker] = {}
         self._meters: dict[str, MeterWorker | RateWorker] = {}
         self._signals: dict[str, SignalWorker] = {}
+        self._scans = ScanBuffer()
         for line in config.potlines:
             worker = PotlineWorker(line, LineFactors.of(factors, line.technology), offset_ns)
             self._lines[line.id] = worker
@@ -81,6 +85,7 @@ class Pipeline:
             self._meters[meter.id] = _meter_worker(config, meter, factors, offset_ns)
             self._routes[meter.tag] = self._meters[meter.id].add
         self._route_rest(config)
+        self._hang_flags(config)
 
     def _route_line(self, worker: PotlineWorker) -> None:
         line = worker.line
@@ -106,8 +111,25 @@ class Pipeline:
             period_s = getattr(device, "interval_s", 1.0)
             for tag in device.tags:
                 if tag.id not in self._routes:
-                    self._signals[tag.id] = SignalWorker(tag.id, tag.range, period_s)
+                    rules = rules_of(tag, config.zone)
+                    self._signals[tag.id] = SignalWorker(
+                        tag.id, rules, tag.interval_s or period_s, tag.deadband
+                    )
                     self._routes[tag.id] = self._signals[tag.id].buffer.add
+
+    def _hang_flags(self, config: AgentConfig) -> None:
+        """Give workers the maintenance flags that their tags name."""
+        flags: dict[str, Flag] = {}
+        meter_of = {meter.tag: self._meters[meter.id] for meter in config.meters}
+        for tag in (tag for device in config.devices for tag in device.tags):
+            worker = meter_of.get(tag.id) or self._signals.get(tag.id)
+            if tag.maintenance is not None and worker is not None:
+                flag = flags.setdefault(tag.maintenance, Flag())
+                self._signals[tag.maintenance].own_flag = flag
+                worker.maintenance = flag
+        # flags are known before what they judge is judged
+        ordered = sorted(self._signals.items(), key=lambda item: item[1].own_flag is None)
+        self._signals = dict(ordered)
 
     def feed(self, readings: Sequence[Reading], now_ns: int) -> Sequence[Event]:
         """Take readings; gives the events of the live lane, which are urgent.
@@ -119,21 +141,27 @@ class Pipeline:
         sink = Sink()
         limit = np.iinfo(np.int64).max if self._device_time else now_ns + _FUTURE_NS
         for reading in readings:
-            route = self._routes.get(reading.tag)
-            if route is None:
-                continue
             end_ns = reading.time_ns
             if isinstance(reading, Waveform):
                 end_ns += (len(reading) - 1) * reading.period_ns
             if end_ns > limit:
                 self._memory.future += 1
-                continue
-            self._memory.newest_ns = max(self._memory.newest_ns, end_ns)
+            elif isinstance(reading, Scan):
+                self._memory.newest_ns = max(self._memory.newest_ns, end_ns)
+                self._scans.take(reading, self._signals, lambda one: self._take_one(one, sink))
+            elif reading.tag in self._routes:
+                self._memory.newest_ns = max(self._memory.newest_ns, end_ns)
+                self._take_one(reading, sink)
+        return sink.events
+
+    def _take_one(self, reading: Sample | Waveform, sink: Sink) -> None:
+        """Give a reading to whom it belongs, and to the live lane of its pot."""
+        route = self._routes.get(reading.tag)
+        if route is not None:
             route(reading)
             live = self._live.get(reading.tag)
             if live is not None and isinstance(reading, Sample):
                 self._watch(live, reading, sink)
-        return sink.events
 
     def _watch(self, live: _Live, sample: Sample, sink: Sink) -> None:
         value = sample.value
@@ -168,12 +196,14 @@ class Pipeline:
         """Account for everything before a whole minute [ns]."""
         sink = Sink()
         span = Span(self._start(until_ns), until_ns)
+        done = self._scans.advance(span, self._signals, sink)
         for line in self._lines.values():
             line.process(span, sink)
+        for tag, signal in self._signals.items():
+            if tag not in done:
+                signal.process(span, sink)
         for meter in self._meters.values():
             meter.process(span, sink)
-        for signal in self._signals.values():
-            signal.process(span, sink)
         self._tell_late(sink)
         self._memory.done_ns = until_ns
         for live in self._live.values():
@@ -185,7 +215,7 @@ class Pipeline:
         """Where accounting starts: where it stopped, or at the first sample ever."""
         if self._memory.done_ns >= 0:
             return self._memory.done_ns
-        first = until_ns
+        first = min(until_ns, self._scans.first_ns() or until_ns)
         for buffer in self._buffers().values():
             for times in buffer.times:
                 first = min([first, *times[:1].tolist()])
@@ -234,7 +264,8 @@ class Pipeline:
                 "done_ns": memory.done_ns,
                 "lines": {key: line.dump() for key, line in self._lines.items()},
                 "meters": {key: meter.dump() for key, meter in self._meters.items()},
-                "signals": {key: item.buffer.dump() for key, item in self._signals.items()},
+                "scans": self._scans.dump(),
+                "signals": {key: item.dump() for key, item in self._signals.items()},
             }
         )
 
@@ -243,6 +274,7 @@ class Pipeline:
         plain = cbor2.loads(state)
         self._memory.newest_ns = plain["newest_ns"]
         self._memory.done_ns = plain["done_ns"]
+        self._scans.restore(plain.get("scans", []), self._signals)
         for key, saved in plain["lines"].items():
             if key in self._lines:
                 self._lines[key].restore(saved)
@@ -252,7 +284,7 @@ class Pipeline:
                 self._meters[key].restore(saved)
         for key, saved in plain["signals"].items():
             if key in self._signals:
-                self._signals[key].buffer = SignalBuffer.load(saved)
+                self._signals[key].restore(saved)
                 self._routes[key] = self._signals[key].buffer.add
 
 
@@ -266,10 +298,16 @@ def _meter_worker(
     if is_rate(tag.unit):
         (device,) = [item for item in config.devices if tag in item.tags]
         period_s = getattr(device, "interval_s", 1.0)
-        return RateWorker(meter, tag.unit, tag.range, period_s, (offset_ns, fuel))
+        rules = rules_of(tag, config.zone)
+        return RateWorker(meter, tag.unit, rules, tag.interval_s or period_s, (offset_ns, fuel))
     rule = tag.totaliser
     limits = TotaliserRule(rule.modulus, rule.max_rate_per_h) if rule else TotaliserRule()
-    return MeterWorker(meter.id, tag.unit, tag.scale, limits, fuel)
+    worker = MeterWorker(meter.id, tag.unit, tag.scale, limits, fuel)
+    until = meter.calibrated_until
+    if until is None and tag.instrument is not None:
+        until = tag.instrument.calibrated_until
+    worker.lapses_ns = lapses_ns(until, config.zone)
+    return worker
 
 
 def _merge_gaps(events: list[Event]) -> list[Event]:
@@ -288,26 +326,3 @@ def _merge_gaps(events: list[Event]) -> list[Event]:
             open_gaps[key] = {**event, "pots": [pot]}
             merged.append(open_gaps[key])
     return merged
-
-
-def encode_readings(readings: Sequence[Reading]) -> bytes:
-    """Readings as bytes for the journal."""
-    plain: list[Any] = []
-    for reading in readings:
-        if isinstance(reading, Waveform):
-            values = np.asarray(reading.values, dtype=np.float64).tobytes()
-            plain.append([reading.tag, reading.time_ns, reading.period_ns, values])
-        else:
-            plain.append([reading.tag, reading.time_ns, reading.value, int(reading.quality)])
-    return cbor2.dumps(plain)
-
-
-def decode_readings(journal: bytes) -> list[Reading]:
-    """The readings that ``encode_readings`` wrote."""
-    readings: list[Reading] = []
-    for tag, time_ns, third, fourth in cbor2.loads(journal):
-        if isinstance(fourth, bytes):
-            readings.append(Waveform(tag, time_ns, third, np.frombuffer(fourth, np.float64)))
-        else:
-            readings.append(Sample(tag, time_ns, third, Quality(fourth)))
-    return readings

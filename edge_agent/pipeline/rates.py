@@ -2,11 +2,10 @@
 
 from typing import Any
 
-import numpy as np
-
-from edge_agent.calc.quality import in_range
+from edge_agent.calc.quality import JudgeState, Rules, StuckState, is_usable, judge
 from edge_agent.calc.rate import RateIntegrator
 from edge_agent.pipeline.buffers import SignalBuffer
+from edge_agent.pipeline.judging import Flag, given_quality
 from edge_agent.pipeline.meters import FuelFactors
 from edge_agent.pipeline.rows import Sink, Span, minute_means
 from edge_agent.plants import Meter
@@ -33,14 +32,16 @@ class RateWorker:
         self,
         meter: Meter,
         unit: str,
-        range_: tuple[float, float] | None,
+        rules: Rules,
         period_s: float,
         settings: tuple[int, FuelFactors | None],
     ) -> None:
         offset_ns, self.fuel = settings
         self.meter_id = meter.id
         self.unit = amount_unit(unit)
-        self.range = range_ or (-np.inf, np.inf)
+        self.rules = rules
+        self.maintenance: Flag | None = None
+        self.state = JudgeState()
         self.period_s = period_s
         self.buffer = SignalBuffer()
         self.integrator = RateIntegrator(meter.max_gap_s, offset_ns)
@@ -52,7 +53,9 @@ class RateWorker:
     def process(self, span: Span, sink: Sink) -> None:
         """Account for the samples before the span's end; ship the hours that are complete."""
         times, values = self.buffer.take(span.end_ns)
-        good = in_range(values, *self.range) & np.isfinite(values)
+        given = given_quality(times, values, self.buffer.taken_marks)
+        flags = self.maintenance.at(times) if self.maintenance else None
+        good = is_usable(judge(times, values, given, flags, self.rules, self.state))
         times, values = times[good], values[good]
         for minutes, means, quality in minute_means(times, values, span, self.period_s):
             sink.rows.extend(f"{self.meter_id}.rate", minutes, means, quality)
@@ -66,10 +69,17 @@ class RateWorker:
 
     def dump(self) -> dict[str, Any]:
         """Plain value for storage."""
-        return {"buffer": self.buffer.dump(), "integrator": self.integrator.dump()}
+        state = self.state
+        return {
+            "buffer": self.buffer.dump(),
+            "integrator": self.integrator.dump(),
+            "stuck": [state.stuck.value, state.stuck.since_ns],
+            "last": [state.last_ns, state.last_value],
+        }
 
     def restore(self, plain: dict[str, Any]) -> None:
         """Take up the state that ``dump`` gave."""
         if "integrator" in plain:
             self.buffer = SignalBuffer.load(plain["buffer"])
             self.integrator.restore(plain["integrator"])
+            self.state = JudgeState(StuckState(*plain["stuck"]), *plain["last"])

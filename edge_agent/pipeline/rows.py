@@ -96,13 +96,32 @@ def minute_means(
     sums = np.bincount(place, weights=values)
     full = np.flatnonzero(counts)
     means = (sums[full] / counts[full]).astype(np.float32).astype(np.float64)
-    enough = counts[full] * period_s >= FULL_SHARE * 60
-    quality = np.where(enough, int(GOOD), int(UNCERTAIN_PARTIAL))
     yield (
         (span.start_ns + full * MINUTE_NS).tolist(),
         means.tolist(),
-        quality.tolist(),
+        partial(counts[full], period_s),
     )
+
+
+def partial(counts: NDArray[np.int64], period_s: float) -> list[int]:
+    """Qualities of minutes that hold so many samples."""
+    enough = counts * period_s >= FULL_SHARE * 60
+    codes: list[int] = np.where(enough, int(GOOD), int(UNCERTAIN_PARTIAL)).tolist()
+    return codes
+
+
+def worst_by_minute(
+    times: NDArray[np.int64], quality: NDArray[np.int64], span: Span
+) -> dict[int, int]:
+    """The largest quality of each minute that holds samples, by the minute's start [ns]."""
+    if len(times) == 0:
+        return {}
+    place = (times - span.start_ns) // MINUTE_NS
+    worst = np.full(int(place.max()) + 1, -1, dtype=np.int64)
+    np.maximum.at(worst, place, quality)
+    full = np.flatnonzero(worst >= 0)
+    starts = (span.start_ns + full * MINUTE_NS).tolist()
+    return dict(zip(starts, worst[full].tolist(), strict=True))
 
 
 @dataclass(slots=True)

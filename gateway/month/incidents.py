@@ -23,6 +23,8 @@ def tell_events(work: Work, events: Sequence[Event]) -> None:
     inside = [event for event in events if start_ns <= event["t"] < end_ns]
     for kind, text in _INCIDENTS.items():
         found = [event for event in inside if event["type"] == kind]
+        if kind == "tag_quality":
+            found = [event for event in found if event["severity"] != "good"]
         if found:
             work.reserve(text(found))
 
@@ -34,6 +36,15 @@ def _gap_text(found: Sequence[Event]) -> str:
     return f"{seconds:.0f} pot-seconds without a usable pot voltage 槽电压缺失"
 
 
+def _quality_text(found: Sequence[Event]) -> str:
+    """Which tags were not plainly good, by reason."""
+    tags: dict[str, set[str]] = {}
+    for event in found:
+        tags.setdefault(f"{event['severity']} ({event['reason']})", set()).add(event["tag"])
+    parts = [f"{kind}: {', '.join(sorted(names))}" for kind, names in sorted(tags.items())]
+    return f"measurement quality 测量质量: {'; '.join(parts)}"
+
+
 _INCIDENTS: dict[str, Callable[[Sequence[Event]], str]] = {
     "gap": _gap_text,
     "late_samples": lambda found: (
@@ -41,6 +52,7 @@ _INCIDENTS: dict[str, Callable[[Sequence[Event]], str]] = {
     ),
     "totaliser_reset": lambda found: f"{len(found)} totaliser resets 累计量归零",
     "totaliser_rollover": lambda found: f"{len(found)} totaliser roll-overs 累计量翻转",
+    "tag_quality": _quality_text,
     "clock_step": lambda found: f"{len(found)} clock steps 时钟跳变",
     "lost_records": lambda found: f"{sum(item['count'] for item in found)} records lost 记录丢失",
     "started": lambda found: f"{len(found)} starts of the agent 采集程序启动",

@@ -249,5 +249,11 @@ def _least(terms: Mapping[str, Term]) -> float | None:
 
 def instrument(meter: Mapping[str, Any]) -> str:
     """Which instrument a meter is, for the report's source column."""
-    parts = [meter["id"], meter["instrument"], meter["accuracy_class"]]
+    names = ("id", "instrument", "maker", "model", "serial_number", "accuracy_class")
+    parts = [meter.get(name) or "" for name in names]
+    for name, text in (("serial_number", "No. {}"), ("accuracy_class", "class {}")):
+        place = names.index(name)
+        parts[place] = text.format(parts[place]) if parts[place] else ""
+    if meter.get("calibrated_until"):
+        parts.append(f"calibrated until {meter['calibrated_until']}")
     return " ".join(part for part in parts if part)

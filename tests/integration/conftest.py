@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from edge_agent import config as config_
-from edge_agent.agent import _parts
 from edge_agent.pipeline import Pipeline
+from edge_agent.pipeline.parts import cut
 from edge_agent.pipeline.series import to_plain
 from edge_agent.wire import batch as wire_batch
 from edge_agent.wire import cose
@@ -91,7 +91,7 @@ def _send(config, readings, ledger, store, signer) -> None:
         pending = pending[len(due) :]
         pipeline.feed(due, 2**62)
         produce = pipeline.advance(end)
-        for columns, events in _parts(produce.pieces, produce.events):
+        for columns, events in cut(produce.pieces, produce.events):
             times = [*columns.time_ns, *(event["t"] for event in events)]
             batch = Batch(
                 site, agent, head.seq + 1, head.sha256, bytes(16), min(times), max(times),

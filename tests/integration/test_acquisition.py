@@ -132,14 +132,13 @@ async def test_the_devices_own_clock_stamps_all_samples_of_a_poll():
         assert all(CLOCK.utc_ns() - s.time_ns < 5e9 for s in odd.values())
 
 
-async def test_a_refused_block_is_bad_and_is_read_in_halves_until_only_the_hole_is_bad():
+async def test_a_refused_block_is_cut_at_once_until_only_the_hole_is_bad():
     port = free_port()
     hole = {"id": "hole", "address": 114, "type": "uint16"}
     async with modbus_server(port, unit(1)):
         async with ModbusDriver(modbus(port, tags=(*TAGS, hole)), CLOCK) as driver:
             first = {s.tag: s for s in await driver.read()}
-            assert first["u1.total"].quality == BAD_DEVICE
-            assert first["u1.total"].value is None
+            assert first["u1.total"].value == COUNTS + 1
             assert first["u1.lone"].value == 40_001
             for _ in range(3):
                 last = {s.tag: s for s in await driver.read()}
@@ -205,7 +204,8 @@ async def test_data_resume_after_the_server_was_killed_and_restarted():
         async with modbus_server(port, changed):
             await collect(acquired, lambda f: polls(f)["u1"] >= 3)
         states = [e["state"] for e in acquired.drain_events() if e["type"] == "device_state"]
-        assert states[:3] == ["up", "down", "up"]
+        first_up = states.index("up")  # a poll may have come before the server
+        assert states[first_up : first_up + 3] == ["up", "down", "up"]
         assert acquired.status()[0].reconnects >= 1
 
 

@@ -14,8 +14,8 @@ from openpyxl import load_workbook
 
 from edge_agent import config as config_
 from edge_agent import factor_sets
-from edge_agent.agent import _parts
 from edge_agent.pipeline import Pipeline
+from edge_agent.pipeline.parts import cut
 from edge_agent.pipeline.series import to_plain
 from edge_agent.readings import Sample
 from edge_agent.wire import batch as wire_batch
@@ -86,7 +86,7 @@ def month(tmp_path_factory):
     head = ChainHead()
     for minute in range(1, 125, 7):
         produce = pipeline.advance(T0 + minute * 60 * NS)
-        for columns, events in _parts(produce.pieces, produce.events):
+        for columns, events in cut(produce.pieces, produce.events):
             times = [*columns.time_ns, *(event["t"] for event in events)]
             batch = Batch(
                 SITE, AGENT, head.seq + 1, head.sha256, bytes(16), min(times), max(times),

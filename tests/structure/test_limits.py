@@ -85,5 +85,6 @@ def test_the_wheel_holds_configs_and_no_simulator(tmp_path):
     (wheel,) = tmp_path.glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
     assert "edge_agent/configs/factors/ipcc-2006.yaml" in names
+    assert "edge_agent/configs/devices/siemens-pac4200.yaml" in names
     assert "gateway/verify.py" in names
     assert not [name for name in names if name.startswith(("simulators", "tests"))]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_agent.drivers.decode import Words, decode, width
+from edge_agent.drivers.decode import Words, bit, decode, width
 from edge_agent.errors import BadAnswer
 
 VALUES = {
@@ -20,7 +20,10 @@ VALUES = {
     "uint64": ("Q", 17_279_655_951_921_914_625),
     "float32": ("f", struct.unpack(">f", bytes.fromhex("4048f5c3"))[0]),
     "float64": ("d", -273.15),
+    "bcd16": ("H", 0x9_307),
+    "bcd32": ("I", 0x8_142_5036),
 }
+DECIMAL = {"bcd16": 9_307, "bcd32": 81_425_036}
 ORDERS = ("ABCD", "CDAB", "BADC", "DCBA")
 
 
@@ -40,7 +43,7 @@ def test_a_value_survives_every_order(kind, order):
     code, value = VALUES[kind]
     registers = on_the_wire(struct.pack(">" + code, value), order)
     got = decode(registers, kind, order)
-    assert got == value
+    assert got == DECIMAL.get(kind, value)
     assert isinstance(got, float) is kind.startswith("float")
     assert width(kind) == len(registers)
 
@@ -85,3 +88,58 @@ def test_any_registers_give_a_number_none_or_bad_answer(registers, kind, order):
         assert len(registers) != width(kind) or not all(0 <= r <= 65535 for r in registers)
     else:
         assert value is None or math.isfinite(value)
+
+
+@pytest.mark.parametrize(("kind", "registers"), [("bcd16", [0x12A4]), ("bcd32", [0x1234, 0xF678])])
+def test_a_decimal_with_a_digit_above_nine_is_none(kind, registers):
+    assert decode(registers, kind) is None
+
+
+@pytest.mark.parametrize(
+    ("raw", "order", "text"),
+    [
+        (b"PAC3200\0\xff\xff", "ABCD", "PAC3200"),
+        (b"PAC4200 ", "CDAB", "PAC4200"),
+        (b"AP4C23\x000", "BADC", "PAC4320"),
+        (b"\xe9t\xe9 ", "ABCD", None),
+        (b"", "ABCD", ""),
+    ],
+)
+def test_a_text_ends_at_its_first_nul_and_has_its_bytes_in_order(raw, order, text):
+    assert Words(raw).text(0, len(raw) // 2, order) == text
+
+
+def test_bytes_on_the_wire_and_numbers_are_the_same_registers():
+    raw = bytes.fromhex("0102aabb4048f5c3")
+    numbers = Words([0x0102, 0xAABB, 0x4048, 0xF5C3])
+    for order in ORDERS:
+        assert Words(raw).number(1, "uint32", order) == numbers.number(1, "uint32", order)
+    with pytest.raises(BadAnswer):
+        Words(raw[:3])
+
+
+def test_the_first_bit_of_an_answer_is_the_lowest_of_its_first_byte():
+    # Modbus application protocol V1.1b3, 6.1: 0xCD is coils 27 to 20, 1100 1101
+    answer = bytes.fromhex("cd6b05")
+    assert [bit(answer, n) for n in range(8)] == [1, 0, 1, 1, 0, 0, 1, 1]
+    assert [bit(answer, 16 + n) for n in range(3)] == [1, 0, 1]
+    for offset in (-1, 24):
+        with pytest.raises(BadAnswer):
+            bit(answer, offset)
+
+
+@given(raw=st.binary(max_size=12), offset=st.integers(-3, 9), count=st.integers(-2, 9))
+def test_any_bytes_give_a_text_none_or_bad_answer(raw, offset, count):
+    try:
+        text = Words(raw).text(offset, count, "BADC")
+    except BadAnswer:
+        assert len(raw) % 2 or offset < 0 or count < 0 or 2 * (offset + count) > len(raw)
+    else:
+        assert 0 <= offset <= offset + count <= len(raw) // 2
+        assert text is None or text.isascii()
+
+
+def test_a_text_inside_an_answer_is_found_by_its_offset():
+    words = Words(b"\x12\x34RUN \xab\xcd")
+    assert words.text(1, 2, "ABCD") == "RUN"
+    assert words.text(2, 1, "BADC") == "N"

@@ -8,10 +8,10 @@ import pytest
 import yaml
 
 from edge_agent import factor_sets
-from edge_agent.agent import _parts
 from edge_agent.config import AgentConfig
 from edge_agent.pipeline import Pipeline
-from edge_agent.pipeline.pipeline import decode_readings, encode_readings
+from edge_agent.pipeline.journal import decode_readings, encode_readings
+from edge_agent.pipeline.parts import cut
 from edge_agent.readings import BAD_DEVICE, Sample
 
 NS = 10**9
@@ -204,7 +204,7 @@ def test_batches_after_a_two_day_outage_span_less_than_a_day(config):
     line.feed(plant(900), FAR)
     line.feed([Sample(r.tag, r.time_ns + 2 * 86_400 * NS, r.value) for r in plant(900)], FAR)
     produce = line.advance(line.due_ns(FAR))
-    for columns, events in _parts(produce.pieces, produce.events):
+    for columns, events in cut(produce.pieces, produce.events):
         times = [*columns.time_ns, *(event["t"] for event in events)]
         assert max(times) - min(times) <= 86_400 * NS
         assert len(columns) <= config.outbox.max_rows

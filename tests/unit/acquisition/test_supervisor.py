@@ -7,12 +7,13 @@ from itertools import count, pairwise
 
 import pytest
 
-from edge_agent import acquisition
-from edge_agent.acquisition import Acquisition, Backoff, DeviceState
+from edge_agent.acquisition import Acquisition, DeviceState
+from edge_agent.acquisition.schedule import Schedule
 from edge_agent.clock import DeviceClock
-from edge_agent.drivers import ModbusConfig
+from edge_agent.drivers import DRIVERS, ModbusConfig
 from edge_agent.errors import NoAnswer
 from edge_agent.readings import BAD_DEVICE, Sample
+from edge_agent.supervision import Backoff
 
 S = 1_000_000_000
 
@@ -60,7 +61,8 @@ class Stub:
         self.script = []
         self.begun_ns, self.entered_ns = [], []
         self.value = 17
-        self.on_enter = None
+        self.due = []
+        self.on_enter = self.line = None
         STUBS[config.id] = self
 
     async def __aenter__(self):
@@ -72,8 +74,15 @@ class Stub:
     async def __aexit__(self, *exc):
         pass
 
-    async def read(self):
+    async def read(self, due=None):
         self.begun_ns.append(self.clock.monotonic_ns())
+        self.due.append(due)
+        if self.line is not None:
+            async with self.line:
+                return await self._answer()
+        return await self._answer()
+
+    async def _answer(self):
         step = self.script.pop(0) if self.script else 0
         if isinstance(step, BaseException):
             raise step
@@ -90,7 +99,8 @@ STUBS = {}
 def device(name="d", **fields):
     tags = [{"id": f"{name}.t", "address": 0, "type": "uint16"}]
     base = {"driver": "modbus", "host": "h", "unit": 1, "interval_s": 1.0, "stale_s": 5.0}
-    return ModbusConfig(id=name, tags=tags, **{**base, **fields})
+    base["tags"] = tags
+    return ModbusConfig(id=name, **{**base, **fields})
 
 
 @contextlib.asynccontextmanager
@@ -109,7 +119,7 @@ async def running(devices, clock, **options):
 @pytest.fixture(autouse=True)
 def _stub_drivers(monkeypatch):
     STUBS.clear()
-    monkeypatch.setitem(acquisition.DRIVERS, "modbus", Stub)
+    monkeypatch.setitem(DRIVERS, "modbus", Stub)
 
 
 async def test_a_poll_keeps_its_phase_however_long_reads_take():
@@ -284,7 +294,7 @@ class Talker(Stub):
 async def test_a_subscription_is_not_taken_from_while_the_queue_is_full(monkeypatch):
     monkeypatch.delattr(Talker, "read")
     monkeypatch.delattr(Stub, "read")
-    monkeypatch.setitem(acquisition.DRIVERS, "modbus", Talker)
+    monkeypatch.setitem(DRIVERS, "modbus", Talker)
     clock = FakeClock()
     async with running([device()], clock, queue_limit=3) as acquired:
         await clock.advance(10)
@@ -294,3 +304,214 @@ async def test_a_subscription_is_not_taken_from_while_the_queue_is_full(monkeypa
         assert [s.value for s in await anext(acquired.batches())] == [1, 2, 3]
         await clock.advance(2)
         assert [s.value for s in await anext(acquired.batches())] == [4, 5]
+
+
+# --- rates --------------------------------------------------------------------------------------
+
+
+def rates(**intervals):
+    return [
+        {"id": name, "address": place, "type": "uint16", "interval_s": interval}
+        for place, (name, interval) in enumerate(intervals.items())
+    ]
+
+
+async def test_tags_of_one_device_are_read_each_at_its_own_rate_and_together_where_they_meet():
+    clock = FakeClock()
+    tags = rates(fast=0.5, plain=None, slow=3.0)
+    async with running([device(tags=tags)], clock) as acquired:
+        await clock.advance(6.25)
+        stub = STUBS["d"]
+        first = stub.begun_ns[0]
+        assert [(at - first) / S for at in stub.begun_ns] == [n / 2 for n in range(13)]
+        assert stub.due[0] is None
+        assert stub.due[1] == {"fast"}
+        assert stub.due[2] == {"fast", "plain"}
+        assert stub.due[6] is None
+        assert acquired.status()[0].overruns == 0
+
+
+async def test_a_slow_tag_whose_slot_came_during_another_read_is_read_late_and_not_left_out():
+    clock = FakeClock()
+    async with running([device(tags=rates(fast=1.0, slow=2.5))], clock) as acquired:
+        stub = STUBS["d"]
+        stub.script = [0, 0, 0.8]  # the read of second 2 lasts until 2.8; "slow" was due at 2.5
+        await clock.advance(3.5)
+        first = stub.begun_ns[0]
+        read = [((at - first) / S, due) for at, due in zip(stub.begun_ns, stub.due, strict=True)]
+        assert read[3] == (2.8, {"slow"})
+        assert read[4] == (3.0, {"fast"})
+        assert acquired.status()[0].overruns == 0
+
+
+async def test_overruns_are_told_with_their_reason_and_their_span_of_time():
+    clock = FakeClock()
+    async with running([device()], clock, queue_limit=2) as acquired:
+        began_ns = clock.now_ns
+        await clock.advance(6.5)
+        await anext(acquired.batches())
+        await clock.advance(1)
+        told = [e for e in acquired.drain_events() if e["type"] == "device_overrun"]
+        assert {e["reason"] for e in told} == {"queue"}
+        assert sum(e["count"] for e in told) == acquired.status()[0].overruns == 5
+        assert min(e["from"] for e in told) == began_ns + 2 * S
+        assert max(e["to"] for e in told) == began_ns + 6 * S
+
+
+def test_a_day_of_polls_does_not_drift():
+    tags = device(tags=rates(a=0.3, b=None, c=60.0)).tags
+    schedule = Schedule(tags, 7.0)
+    base_ns = now_ns = 12_345
+    schedule.start(base_ns)
+    begun = {}
+    for number in range(300_000):
+        now_ns = max(now_ns, schedule.next_ns())
+        due, missed = schedule.take(now_ns)
+        assert missed == 0
+        for tag in schedule.due_tags(due) or ("a", "b", "c"):
+            begun.setdefault(tag, []).append(now_ns - base_ns)
+        now_ns += 7_000_000 * (number % 3)
+        assert schedule.done(due, now_ns) == 0
+    assert now_ns - base_ns > 86_000 * S
+    assert begun["a"] == [n * 300_000_000 for n in range(len(begun["a"]))]
+    for tag, period in (("b", 7 * S), ("c", 60 * S)):
+        late = [at - n * period for n, at in enumerate(begun[tag])]
+        assert min(late) >= 0
+        assert max(late) < 0.02 * S
+
+
+# --- the breaker of a shared line ---------------------------------------------------------------
+
+
+class Wired(Stub):
+    """A stub that shares its line: one read at a time, a silent one holds it for its time-out."""
+
+    timeout_s = 0.5
+
+    def share(self, lines):
+        self.line = lines.line(("wire", self.config.port), asyncio.Lock)
+
+    async def _answer(self):
+        if self.value is None:
+            await self.clock.sleep(self.timeout_s)
+            raise NoAnswer("silent")
+        await self.clock.sleep(0.01)
+        return [Sample("t", self.clock.utc_ns(), self.value)]
+
+
+def on_time(stub, seconds):
+    """Share of the whole seconds after the tenth in which a read began."""
+    base = stub.begun_ns[0]
+    slots = {(at - base) // S for at in stub.begun_ns}
+    return len([n for n in range(10, seconds) if n in slots]) / (seconds - 10)
+
+
+async def test_silent_units_on_a_shared_line_take_at_most_a_tenth_of_its_time(monkeypatch):
+    monkeypatch.setitem(DRIVERS, "modbus", Wired)
+    clock = FakeClock()
+    names = [f"u{n}" for n in range(12)]
+    dead = names[:8]
+    async with running([device(name) for name in names], clock) as acquired:
+        for name in dead:
+            STUBS[name].value = None
+        await clock.advance(400)
+        for name in names[8:]:
+            assert on_time(STUBS[name], 399) > 0.99
+        states = {s.device: s.state for s in acquired.status()}
+        assert {states[name] for name in dead} == {DeviceState.DOWN}
+        assert {states[name] for name in names[8:]} == {DeviceState.UP}
+        tries = [at for name in dead for at in STUBS[name].begun_ns if at > STUBS[name].begun_ns[0]]
+        assert 0.05 * 400 <= 0.5 * len(tries) <= 0.1 * 400 + 1
+        assert all(len(STUBS[name].begun_ns) >= 5 for name in dead)
+
+
+async def test_a_unit_that_speaks_again_is_back_within_the_lines_turns(monkeypatch):
+    monkeypatch.setitem(DRIVERS, "modbus", Wired)
+    clock = FakeClock()
+    names = ["a", "b", "c", "d"]
+    async with running([device(name) for name in names], clock) as acquired:
+        STUBS["b"].value = STUBS["c"].value = None
+        await clock.advance(120)
+        STUBS["b"].value = 3
+        await clock.advance(45)
+        states = {s.device: s.state for s in acquired.status()}
+        assert states["b"] is DeviceState.UP
+        assert states["c"] is DeviceState.DOWN
+        begun = STUBS["b"].begun_ns
+        assert begun[-1] - begun[-2] == S
+
+
+async def test_when_a_whole_line_was_away_all_its_units_come_back_without_waiting_in_turn(
+    monkeypatch,
+):
+    monkeypatch.setitem(DRIVERS, "modbus", Wired)
+    clock = FakeClock()
+    async with running([device(f"u{n}") for n in range(20)], clock) as acquired:
+        for stub in STUBS.values():
+            stub.value = None
+        await clock.advance(300)
+        for stub in STUBS.values():
+            stub.value = 5
+        await clock.advance(31)
+        assert {s.state for s in acquired.status()} == {DeviceState.UP}
+
+
+# --- the watchdog -------------------------------------------------------------------------------
+
+
+async def test_a_session_without_data_is_ended_and_made_again_and_counted():
+    clock = FakeClock()
+    async with running([device(renew_s=20.0)], clock) as acquired:
+        stub = STUBS["d"]
+        stub.script = [0, 10_000]
+        await clock.advance(30)
+        (status,) = acquired.status()
+        assert (status.renewals, status.state) == (1, DeviceState.UP)
+        assert "made again" in status.last_error
+        assert len(stub.entered_ns) == 2
+        kinds = [e["type"] for e in acquired.drain_events()]
+        assert kinds.count("device_renewed") == 1
+
+
+async def test_a_connect_that_never_returns_is_ended_too():
+    clock = FakeClock()
+    async with running([device(renew_s=20.0)], clock) as acquired:
+        STUBS["d"].on_enter = NoAnswer("x")
+        STUBS["d"].script = [NoAnswer("x")]
+        stub = STUBS["d"]
+
+        async def hang(self):
+            self.entered_ns.append(clock.now_ns)
+            await clock.sleep(10**6)
+
+        await clock.advance(0.1)
+        type(stub).__aenter__, before = hang, type(stub).__aenter__
+        try:
+            await clock.advance(30)
+        finally:
+            type(stub).__aenter__ = before
+        stub.on_enter = None
+        await clock.advance(30)
+        assert acquired.status()[0].renewals >= 1
+        assert acquired.status()[0].state is DeviceState.UP
+
+
+async def test_a_driver_that_swallows_its_cancellation_is_left_behind_for_a_new_one():
+    clock = FakeClock()
+    deaf = asyncio.Event()
+    async with running([device(renew_s=20.0)], clock) as acquired:
+        stub = STUBS["d"]
+
+        async def answer():
+            while not deaf.is_set():
+                with contextlib.suppress(asyncio.CancelledError):
+                    await deaf.wait()
+            return []
+
+        stub._answer = answer
+        await clock.advance(40)
+        assert STUBS["d"] is not stub
+        assert "let go" in acquired.status()[0].last_error
+        assert acquired.status()[0].state is DeviceState.UP
+        deaf.set()
+        await settle()

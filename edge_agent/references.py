@@ -1,0 +1,84 @@
+"""What a configuration's parts say of each other: whether all that is referred to is there.
+
+``config`` is the whole ``edge_agent.config.AgentConfig`` (which imports this module).
+"""
+
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+from edge_agent.documents import Document, Path_, did_you_mean, numbered
+from edge_agent.drivers import check_lines
+from edge_agent.drivers.base import Tag
+from edge_agent.errors import ConfigError
+
+
+def wrong_references(config: Any, document: Document) -> Iterator[ConfigError]:
+    """Every tag that is referred to exists once; devices and lines have different ids."""
+    parts = (*config.devices, *config.potlines, *config.meters, *config.kilns)
+    ids = Counter(item.id for item in parts)
+    for name, count in ids.items():
+        if count > 1:
+            yield document.error((), f"the id {name!r} stands for two things")
+    try:
+        check_lines(config.devices)
+    except ConfigError as error:
+        where = f"{error.key}: " if error.key else ""
+        yield document.error(("devices",), where + error.message, error.right)
+    tags: dict[str, Tag] = {}
+    for key, tag in _tags(config):
+        if tag.id in tags:
+            yield document.error((*key, "id"), f"tag {tag.id!r} stands twice")
+        tags[tag.id] = tag
+    used: set[str] = set()
+    for key, tag_id, right in _referred(config):
+        used.add(tag_id)
+        if tag_id not in tags:
+            hint = did_you_mean(tag_id, tags) or right
+            yield document.error(key, f"no device has a tag {tag_id!r}", hint)
+    yield from _wrong_potlines(config, document)
+    yield from _wrong_tags(config, document, tags, used)
+
+
+def _wrong_potlines(config: Any, document: Document) -> Iterator[ConfigError]:
+    lines = {line.id for line in config.potlines}
+    for place, meter in enumerate(config.meters):
+        if meter.potline is not None and meter.potline not in lines:
+            hint = did_you_mean(meter.potline, lines)
+            yield document.error(
+                ("meters", place, "potline"), f"no potline {meter.potline!r}", hint
+            )
+
+
+def _referred(config: Any) -> Iterator[tuple[Path_, str, str]]:
+    """Every place that computes from a tag: key, tag id, and what would be right."""
+    right = "a text with {n} or {n:03d} that gives tag ids is right"
+    for place, line in enumerate(config.potlines):
+        key = ("potlines", place)
+        yield (*key, "current"), line.current, ""
+        for name, pattern in (("voltage", line.pots.voltage), ("status", line.pots.status)):
+            for number in line.pots.numbers() if pattern else ():
+                yield (*key, "pots", name), numbered(str(pattern), number), right
+    for place, meter in enumerate(config.meters):
+        yield ("meters", place, "tag"), meter.tag, ""
+
+
+def _wrong_tags(
+    config: Any, document: Document, tags: Mapping[str, Tag], used: Collection[str]
+) -> Iterator[ConfigError]:
+    """Maintenance flags are plain tags; no deadband where something is computed from the tag."""
+    for key, tag in _tags(config):
+        flag = tag.maintenance
+        if flag is not None and (flag not in tags or flag in used or flag == tag.id):
+            hint = did_you_mean(flag, tags.keys() - used - {tag.id})
+            right = hint or "the id of a tag that nothing else is computed from is right"
+            yield document.error((*key, "maintenance"), f"{flag!r} is no flag", right)
+        if tag.deadband is not None and (tag.id in used or tag.totaliser is not None):
+            message = f"{tag.id!r} is computed from: every minute of it must be shipped"
+            yield document.error((*key, "deadband"), message, "leave the deadband out")
+
+
+def _tags(config: Any) -> Iterator[tuple[Path_, Tag]]:
+    for place, device in enumerate(config.devices):
+        for number, tag in enumerate(device.tags):
+            yield ("devices", place, "tags", number), tag

@@ -1,0 +1,219 @@
+"""The agent's own promises at its edges: a full outbox, a damaged journal, clocks, configurations."""
+
+import asyncio
+import sqlite3
+from itertools import pairwise
+from types import SimpleNamespace
+
+import pytest
+
+from edge_agent.agent import Agent
+from edge_agent.config import AgentConfig
+from edge_agent.outbox import Outbox
+from edge_agent.readings import Sample
+from edge_agent.wire import batch as wire_batch
+from edge_agent.wire import keys
+from edge_agent.wire.keys import Enrolment, KeyRing, public_key
+
+S = 10**9
+T0 = 1_790_784_000 * S
+
+
+class Clock:
+    def __init__(self):
+        self.utc, self.mono = T0, 5 * S
+
+    def utc_ns(self):
+        return self.utc
+
+    def monotonic_ns(self):
+        return self.mono
+
+    def pass_time(self, seconds):
+        self.utc += round(seconds * S)
+        self.mono += round(seconds * S)
+
+
+@pytest.fixture
+def make(tmp_path):
+    keys.create_signer(tmp_path / "k.pem")
+    made = []
+
+    def build(clock, *, max_mb=1, tags=3, **fields):
+        config = AgentConfig.model_validate(
+            {
+                "site": "s",
+                "agent": "a",
+                "state_dir": tmp_path / "state",
+                "keys": {"signing": tmp_path / "k.pem", "gateway": [tmp_path / "k.pub.pem"]},
+                "factor_set": "cets-ag-04.01-v01-2024",
+                "time": {"lateness_s": 0, "journal_s": 1},
+                "outbox": {"max_mb": max_mb},
+                "devices": [
+                    {
+                        "id": "d",
+                        "driver": "modbus",
+                        "host": "127.0.0.1",
+                        "unit": 1,
+                        "interval_s": 1,
+                        "tags": [
+                            {"id": f"x{n}", "address": n, "type": "uint16"} for n in range(tags)
+                        ],
+                    }
+                ],
+            }
+            | fields
+        )
+        agent = Agent(config, clock)
+        agent._restore()
+        made.append(agent)
+        return agent
+
+    yield build
+    for agent in made:
+        agent._worker.shutdown()
+        agent._outbox.close()
+
+
+def run(agent, clock, minutes):
+    for _ in range(minutes * 6):
+        clock.pass_time(10)
+        agent._take([Sample(f"x{n}", clock.utc, n + 1) for n in range(3)])
+
+
+def batches(tmp_path):
+    ring = KeyRing([Enrolment("s", "a", public_key((tmp_path / "k.pub.pem").read_bytes()))])
+    outbox = Outbox(tmp_path / "state" / "outbox.sqlite", 2**30)
+    raws = [item.raw for item in outbox.after(0, 10_000)]
+    outbox.close()
+    return [wire_batch.verify(raw, "s", "a", ring).batch for raw in raws]
+
+
+def events(tmp_path, kind):
+    return [e for batch in batches(tmp_path) for e in batch.events if e["type"] == kind]
+
+
+def test_a_full_outbox_is_an_alarm_and_the_loss_stands_in_the_next_batch_without_a_hole_in_seq(
+    make, tmp_path
+):
+    clock = Clock()
+    agent = make(clock)
+    run(agent, clock, 5)
+    agent._outbox._max_bytes = agent._outbox.unacked_bytes  # as full as it may get
+    kept = [batch.seq for batch in batches(tmp_path)]
+    first_lost = clock.utc
+    run(agent, clock, 4)
+    assert agent.health.alarm == "outbox_full"
+    assert agent.health.lost_records >= 9
+    assert [batch.seq for batch in batches(tmp_path)] == kept
+    agent._outbox._max_bytes = 2**20
+    run(agent, clock, 2)
+    assert agent.health.alarm == ""
+    numbers = [batch.seq for batch in batches(tmp_path)]
+    assert numbers == list(range(1, len(numbers) + 1))
+    (told,) = events(tmp_path, "lost_records")
+    assert told["count"] == agent.health.lost_records
+    assert told["from"] <= first_lost
+    assert told["to"] >= first_lost + 3 * 60 * S
+
+
+def test_a_damaged_journal_entry_is_told_and_the_rest_is_restored(make, tmp_path):
+    clock = Clock()
+    agent = make(clock)
+    run(agent, clock, 1)
+    for _ in range(3):
+        clock.pass_time(10)
+        agent._take([Sample(f"x{n}", clock.utc, 5) for n in range(3)])
+    agent._outbox.close()
+    with sqlite3.connect(tmp_path / "state" / "outbox.sqlite") as file:
+        ids = [row[0] for row in file.execute("SELECT id FROM journal ORDER BY id")]
+        assert len(ids) >= 2
+        file.execute("UPDATE journal SET readings = x'ff00' WHERE id = ?", (ids[0],))
+    file.close()
+    agent._outbox = SimpleNamespace(close=lambda: None)
+    again = make(clock)
+    assert again._pipeline.newest_ns == clock.utc
+    run(again, clock, 2)
+    (told,) = events(tmp_path, "lost_records")
+    assert (told["count"], told["reason"]) == (1, "journal")
+
+
+def test_a_changed_configuration_leaves_the_outbox_and_its_batches_alone(make, tmp_path):
+    clock = Clock()
+    agent = make(clock)
+    run(agent, clock, 3)
+    before = [batch.seq for batch in batches(tmp_path)]
+    agent._outbox.close()
+    agent._outbox = SimpleNamespace(close=lambda: None)
+    changed = make(clock, tags=4)
+    assert changed._config_sha256 != agent._config_sha256
+    run(changed, clock, 2)
+    after = batches(tmp_path)
+    assert [batch.seq for batch in after][: len(before)] == before
+    assert len(after) > len(before)
+    assert {batch.config_sha256 for batch in after} == {
+        agent._config_sha256,
+        changed._config_sha256,
+    }
+
+
+def test_an_unchanged_configuration_has_the_same_digest_after_a_restart(make):
+    clock = Clock()
+    agent = make(clock)
+    agent._outbox.close()
+    agent._outbox = SimpleNamespace(close=lambda: None)
+    assert make(clock)._config_sha256 == agent._config_sha256
+
+
+def test_a_clock_that_was_wrong_at_boot_is_a_told_step_with_boot_and_monotonic_time(make, tmp_path):
+    clock = Clock()
+    clock.utc = 1_000 * S  # 1970: no network, no time
+    agent = make(clock)
+    run(agent, clock, 1)
+    clock.utc = T0
+    run(agent, clock, 2)
+    (step,) = events(tmp_path, "clock_step")
+    assert step["step_ns"] == T0 - (1_000 + 60) * S
+    made = batches(tmp_path)
+    assert {batch.boot for batch in made} == {agent._identity.boot}
+    assert made[-1].clock.steps == 1
+    assert all(later.mono[0] == sooner.mono[1] for sooner, later in pairwise(made))
+
+
+def test_readings_keep_the_time_they_were_read_at_however_late_they_leave(make, tmp_path):
+    clock = Clock()
+    agent = make(clock)
+    run(agent, clock, 2)
+    rows = [row for batch in batches(tmp_path) for row in batch.columns.records()]
+    minutes = {row.time_ns for row in rows if row.series == "x0"}
+    assert minutes <= {T0, T0 + 60 * S, T0 + 120 * S}
+    assert minutes
+
+
+def test_the_uplink_hands_paho_no_more_than_its_window(make):
+    clock = Clock()
+    agent = make(clock, mqtt={"window": 4})
+    run(agent, clock, 9)
+    published = []
+    agent._uplink._client = SimpleNamespace(publish=lambda topic, *_, **__: published.append(topic))
+
+    async def in_thread(call, *args):
+        return call(*args)
+
+    agent._uplink._in_thread = in_thread
+    for _ in range(3):
+        asyncio.run(agent._uplink._send_window())
+    assert len(published) == 4
+    agent._outbox.ack(2, agent._outbox.hash_at(2))
+    asyncio.run(agent._uplink._send_window())
+    assert len(published) == 6
+
+
+def test_readings_are_written_together_and_not_one_by_one(make):
+    clock = Clock()
+    agent = make(clock)
+    for _ in range(300):
+        clock.pass_time(0.1)
+        agent._take([Sample("x0", clock.utc, 1)])
+    _, journal = agent._outbox.state()
+    assert 20 <= len(journal) <= 31

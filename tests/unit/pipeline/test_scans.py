@@ -1,0 +1,127 @@
+"""Scans are a faster way to the same rows: whatever comes as scans gives what samples would."""
+
+import random
+
+import pytest
+
+from edge_agent import factor_sets
+from edge_agent.pipeline import Pipeline
+from edge_agent.pipeline.journal import decode_readings, encode_readings
+from edge_agent.readings import BAD_DEVICE, Quality, Reason, Sample, Scan, Severity
+
+NS = 10**9
+MINUTE = 60 * NS
+T0 = 1_790_784_000 * NS
+FAR = 2**62
+TAGS = ("line.ka", "pot1.v", "pot2.v", "hall.temperature", "kwh", "gas", "scale")
+LATE = 5
+
+
+@pytest.fixture(scope="module")
+def config(make_config):
+    return make_config(time={"source": "device", "lateness_s": LATE})
+
+
+def scans(seconds, seed=5, *, hall=None):
+    rng = random.Random(seed)
+    for second in range(seconds):
+        values = (
+            300 + rng.uniform(-1, 1),
+            rng.uniform(4.1, 4.3) if second % 700 > 30 else rng.uniform(20, 30),
+            rng.uniform(4.1, 4.3),
+            hall(second) if hall else rng.uniform(20, 30),
+            1_000_000 - 50 + second % 1_000_000 if second < 50 else second,
+            2**40 + second,
+            2**53 + 1 + second,
+        )
+        yield Scan(TAGS, T0 + second * NS, values)
+
+
+def samples(readings):
+    for reading in readings:
+        yield from (reading.samples() if isinstance(reading, Scan) else [reading])
+
+
+def run(config, readings, *, restart=False, piece=7):
+    line = Pipeline(config, factor_sets.find(config.factor_set))
+    rows, events, journal = [], [], []
+    state = line.dump()
+    for start in range(0, len(readings), piece):
+        part = readings[start : start + piece]
+        events += line.feed(part, FAR)
+        journal.append(encode_readings(part))
+        if (due := line.due_ns(FAR)) is not None:
+            produce = line.advance(due)
+            rows += [row for columns in produce.pieces for row in columns.records()]
+            events += produce.events
+            state, journal = line.dump(), []
+        if restart and start % 5 == 0:
+            line = Pipeline(config, factor_sets.find(config.factor_set))
+            line.restore(state)
+            for written in journal:
+                line.feed(decode_readings(written), FAR)
+    rows.sort(key=lambda row: (row.time_ns, row.series))
+    told = [event for event in events if event["type"] != "effect_started"]
+    return rows, sorted(told, key=lambda event: (event["t"], event["type"], str(event)))
+
+
+def spoiled(readings, seed):
+    """The same with some scans missing, some twice, some late, and bad samples between."""
+    rng = random.Random(seed)
+    for reading in readings:
+        if rng.random() < 0.1:
+            continue
+        yield reading
+        if rng.random() < 0.05:
+            yield reading
+        if rng.random() < 0.05:
+            yield Sample("hall.temperature", reading.time_ns + NS // 2, None, BAD_DEVICE)
+
+
+@pytest.mark.parametrize("restart", [False, True])
+@pytest.mark.parametrize(
+    "hall",
+    [None, lambda second: 99.0 if 100 < second < 140 or second > 400 else 21.5],
+    ids=["in_range", "out_of_range_at_times"],
+)
+def test_scans_give_the_rows_and_events_of_their_samples(config, hall, restart):
+    given = list(scans(800, hall=hall))
+    rows, events = run(config, given, restart=restart)
+    expected_rows, expected_events = run(config, list(samples(given)))
+    assert rows == expected_rows
+    assert events == expected_events
+    assert len([row for row in rows if row.series == "hall.temperature"]) >= 12
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_scans_that_are_missing_twice_or_mixed_with_bad_samples_give_the_same(config, seed):
+    given = list(spoiled(list(scans(500, seed)), seed))
+    assert run(config, given, restart=seed % 2 == 1)[0] == run(config, list(samples(given)))[0]
+
+
+def test_a_mean_of_scans_is_the_mean_to_the_wires_precision_and_counts_stay_exact(config):
+    given = [
+        Scan(TAGS, T0 + n * NS, (300.0, 4.2, 4.2, 20.0 + n, n, n, 2**53 + 1)) for n in range(70)
+    ]
+    rows, _ = run(config, given, piece=70)
+    values = {row.series: row.value for row in rows if row.time_ns // MINUTE == T0 // MINUTE}
+    assert values["hall.temperature"] == 49.5
+    assert values["metal.count"] == 2**53 + 1
+    assert isinstance(values["metal.count"], int)
+
+
+def test_a_minute_with_too_few_scans_is_partial(config):
+    given = [Scan(TAGS, T0 + n * NS, (300.0, 4.2, 4.2, 20.0, n, n, n)) for n in range(30)]
+    rows, _ = run(config, [*given, Scan(TAGS, T0 + 90 * NS, given[0].values)], piece=50)
+    (row,) = [row for row in rows if row.series == "hall.temperature"]
+    assert row.quality == Quality.of(Severity.UNCERTAIN, Reason.PARTIAL)
+
+
+def test_the_journal_gives_scans_back_as_they_were():
+    given = [*scans(3), Sample("x", T0, None, BAD_DEVICE), Sample("y", T0, 7)]
+    back = decode_readings(encode_readings(given))
+    assert back[:2] == given[3:]
+    assert [(s.tags, s.time_ns, s.values) for s in back[2:]] == [
+        (s.tags, s.time_ns, s.values) for s in given[:3]
+    ]
+    assert isinstance(back[2].values[6], int)
