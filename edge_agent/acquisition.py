@@ -29,6 +29,7 @@ from edge_agent.drivers.base import (
     Reading,
     SharesLine,
 )
+from edge_agent.drivers.history import Backfill
 from edge_agent.errors import DeviceError, NoAnswer
 from edge_agent.readings import Event, Waveform
 
@@ -115,6 +116,7 @@ class Acquisition:
         self._clock = clock
         self._queue = _Queue(queue_limit)
         self._events: deque[Event] = deque(maxlen=_MAX_EVENTS)
+        self._settled_ns: int | None = None
         lines = Lines()
         self._devices = [
             _Device(config, _build(config, clock, lines), clock, jitter, self._events.append)
@@ -133,6 +135,21 @@ class Acquisition:
         """Everything collected since the last step, at least one reading each time."""
         while True:
             yield await self._queue.take_all()
+
+    def resume(self, since_ns: int) -> None:
+        """Before ``run``: what devices recorded after this time [ns] was not received yet."""
+        for device in self._devices:
+            device.backfill.resume(since_ns)
+
+    def settled_ns(self) -> int | None:
+        """Time [ns] before which no device with history will tell more; None: nobody need wait.
+
+        Called on the loop. It holds for what was taken from ``batches`` before the call.
+        """
+        if self._queue.size == 0:
+            times = [device.backfill.settled_ns() for device in self._devices]
+            self._settled_ns = min((time for time in times if time is not None), default=None)
+        return self._settled_ns
 
     def status(self) -> Sequence[DeviceStatus]:
         """A snapshot of every enabled device, in the order of the configuration."""
@@ -206,6 +223,7 @@ class _Device:
         self._fresh_ns = clock.monotonic_ns()
         self._is_open = False
         self._told_overruns = 0
+        self.backfill = Backfill(config, clock, emit)
 
     async def supervise(self, queue: _Queue) -> None:
         """Hold sessions for ever; the one place where a driver's crash ends."""
@@ -243,12 +261,17 @@ class _Device:
             self._is_open = True
             self._fresh_ns = max(self._fresh_ns, self._clock.monotonic_ns())
             try:
+                async with contextlib.aclosing(self.backfill.fill(session)) as told:
+                    async for readings in told:
+                        self._deliver(readings, queue)
+                        await queue.wait_for_room()
                 if isinstance(session, Polled):
                     await self._poll(session, queue)
                 else:
                     await self._listen(session, queue)
             finally:
                 self._is_open = False
+                self.backfill.lost()
 
     async def _poll(self, session: Polled, queue: _Queue) -> None:
         interval_ns = max(1, round(self._interval_s * NS_PER_S))
@@ -275,6 +298,7 @@ class _Device:
 
     def _deliver(self, readings: Sequence[Reading], queue: _Queue) -> None:
         queue.put(readings)
+        self.backfill.observe(readings)
         self._status.polls += 1
         if not any(_is_usable(reading) for reading in readings):
             return

@@ -243,9 +243,17 @@ def _resolve_paths(value: dict[str, Any], folder: Path) -> None:
             keys["gateway"] = [absolute(item) for item in keys["gateway"]]
     mqtt = value.get("mqtt")
     tls = mqtt.get("tls") if isinstance(mqtt, dict) else None
-    for part, names in ((mqtt, ("password_file",)), (tls, ("ca", "cert", "key"))):
+    parts = [(mqtt, ("password_file",)), (tls, ("ca", "cert", "key"))]
+    for part, names in [*parts, *_device_paths(value)]:
         if isinstance(part, dict):
             part.update({name: absolute(part[name]) for name in names if name in part})
+
+
+def _device_paths(value: dict[str, Any]) -> list[tuple[Any, tuple[str, ...]]]:
+    """Parts of devices that hold paths, and under which names."""
+    names = {"security": ("pki",), "login": ("password_file", "certificate", "key")}
+    devices = [device for device in value.get("devices") or () if isinstance(device, dict)]
+    return [(device.get(part), keys) for device in devices for part, keys in names.items()]
 
 
 def _check_references(config: AgentConfig, document: Document) -> None:
