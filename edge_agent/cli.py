@@ -11,6 +11,7 @@ from pathlib import Path
 from edge_agent import __version__, factor_sets
 from edge_agent import config as config_
 from edge_agent.agent import Agent
+from edge_agent.drivers.opcua.cli import add_browse
 from edge_agent.errors import CarbonError, ConfigError, KeyFileError
 from edge_agent.pipeline import Pipeline
 from edge_agent.pipeline.series import of_config
@@ -76,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
 
     verb("run", run).add_argument("config", type=Path, help="the agent's YAML file")
     verb("check", check).add_argument("config", type=Path, help="the agent's YAML file")
+    add_browse(verb)
     verb("keys-new", keys_new).add_argument("path", type=Path, help="where the key file goes")
     return parser
 

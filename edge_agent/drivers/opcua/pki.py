@@ -108,6 +108,7 @@ def _untrusted(pki: Path, device: str, presented: bytes, trusted: Sequence[bytes
     if not kept.exists() and len(list(kept.parent.iterdir())) < _MOST_FILES:
         _write(kept, presented)
     place = pki / "trusted" / device / kept.name
+    _private_folder(place.parent)
     known = ", ".join(fingerprint(certificate) for certificate in trusted)
     what = (
         f"the server's certificate changed: it shows {shown}, trusted is {known}"

@@ -132,4 +132,6 @@ class OpcUaPoller:
             self._newest[tag_id] = reading.time_ns
             return reading
         again_ns = time_of(answer.ServerTimestamp) if self._config.trust_source_time else None
-        return dataclasses.replace(reading, time_ns=now_ns if again_ns is None else again_ns)
+        is_new = again_ns is not None and again_ns > self._newest[tag_id]
+        self._newest[tag_id] = time_ns = again_ns if is_new and again_ns is not None else now_ns
+        return dataclasses.replace(reading, time_ns=time_ns)

@@ -40,7 +40,7 @@ function add(name) {
     nodeId: `s=${name}`,
     dataType: kinds[name] ?? "Double",
     valueRank: isArray ? 1 : -1,
-    minimumSamplingInterval: 10,
+    minimumSamplingInterval: 0, // report every change
   };
   nodes[name] =
     name === "range"

@@ -90,6 +90,7 @@ def node_project(tmp_path_factory):
             )  # fmt: skip
             assert done.returncode == 0, done.stderr
             (folder / "installed").touch()
+        shutil.copy(PROJECT / "server.mjs", folder)
     return folder
 
 
