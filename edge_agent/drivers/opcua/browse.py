@@ -24,6 +24,12 @@ from edge_agent.drivers.opcua.nodes import name_of
 _PAGE = 1_000
 _MAX_PAGES = 100
 _LONGEST_TEXT = 80
+_WANTED = (
+    AttributeIds.Value,
+    AttributeIds.AccessLevel,
+    AttributeIds.DataType,
+    AttributeIds.ValueRank,
+)
 _WRITE_BIT = 2  # AccessLevelType, OPC 10000-3: CurrentWrite
 
 
@@ -122,8 +128,7 @@ class Walk:
         found = name_of(node, self._namespaces)
         if child.NodeClass != ua.NodeClass.Variable:
             return Entry(depth, name, found, is_variable=False)
-        wanted = (AttributeIds.Value, AttributeIds.AccessLevel, AttributeIds.DataType)
-        value, access, kind = await self._attributes(node, wanted)
+        value, access, kind, rank = await self._attributes(node, _WANTED)
         variant = value.Value if value.Value is not None else ua.Variant()
         status = value.StatusCode
         is_bad = status is not None and not status.is_good()
@@ -137,7 +142,7 @@ class Walk:
             value=status.name if is_bad and status else shown_value(variant.Value),
             unit=await self._unit(node),
             is_writable=isinstance(level, int) and bool(level & _WRITE_BIT),
-            is_array=isinstance(variant.Value, list),
+            is_array=rank.Value is not None and rank.Value.Value == 1,
         )
 
     async def _attributes(
@@ -191,7 +196,7 @@ def _type_name(declared: ua.DataValue, variant: ua.Variant) -> str:
         node = declared.Value.Value
         if isinstance(node, ua.NodeId) and node.NamespaceIndex == 0:
             with contextlib.suppress(ValueError):
-                kind = ua.VariantType(node.Identifier)
+                kind = ua.VariantType(int(str(node.Identifier)))
     return getattr(kind, "name", str(kind))
 
 

@@ -3,15 +3,13 @@
 1. A frame longer than we agreed to, a message of too many frames or bytes, closes the connection
    before it is collected: lengths are checked where they stand, not where they end.
 2. What a server acknowledges can lower our sending limits, never raise our receiving ones.
-3. A list of structures declares at most ``MAX_ELEMENTS``; one of nothing (Null) is refused: each
-   costs memory that the message did not pay for.
+3. The library's decoder has bounds of its own: see ``decoding``.
 4. A publication that cannot be decoded ends the connection visibly: the library would only log it.
 5. A password never leaves unprotected, whatever token policy the server asks for.
 """
 
 import contextlib
 from collections.abc import AsyncIterator, Callable
-from typing import Any
 
 from asyncua import ua
 from asyncua.client.client import Client
@@ -19,18 +17,13 @@ from asyncua.client.ua_client import UaClient, UASocketProtocol
 from asyncua.client.ua_session import UaSession
 from asyncua.common.connection import TransportLimits
 from asyncua.common.shortcuts import Shortcuts
-from asyncua.ua import ua_binary
 from asyncua.ua.uaerrors import UaError, UaStatusCodeError, UaStructParsingError
 
+from edge_agent.drivers.opcua import decoding
 from edge_agent.errors import BadAnswer, DeviceError, NoAnswer, Refused
 
-MAX_ELEMENTS = 100_000
 _FRAME = 65_535
-_UNREADABLE = (
-    ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError, RecursionError,
-    TypeError, ValueError,
-)  # fmt: skip
-"""What decoding a malformed answer can raise inside the library."""
+decoding.bound()
 
 
 class _Limits(TransportLimits):
@@ -70,7 +63,7 @@ class _Session(UaSession):
     async def publish(self, acks: list[ua.SubscriptionAcknowledgement]) -> ua.PublishResponse:
         try:
             return await super().publish(acks)
-        except (UaStructParsingError, *_UNREADABLE):
+        except (UaStructParsingError, *decoding.UNREADABLE):
             if self.on_unreadable is not None:
                 self.on_unreadable()
             raise
@@ -136,39 +129,5 @@ async def translated(url: str) -> AsyncIterator[None]:
         raise Refused(f"{url}: {error}", code=error.code) from error
     except UaError as error:
         raise Refused(f"{url}: {error}") from error
-    except _UNREADABLE as error:
+    except decoding.UNREADABLE as error:
         raise BadAnswer(f"{url}: an answer that cannot be read: {error!r}") from error
-
-
-def _length(stream: Any) -> int:
-    """The length that an array at the head of the stream declares; it stays in the stream."""
-    return int(ua_binary.Primitives.Int32.unpack(stream.copy(4)))
-
-
-def _bound_arrays() -> None:
-    """Rule 3: put a check before the library's decoders of lists."""
-    unpack_array, make_list = ua_binary.unpack_uatype_array, ua_binary._create_list_deserializer  # noqa: SLF001 (there is no public place for it)
-    primitives = vars(ua_binary.Primitives1)
-
-    def bounded_array(vtype: ua.VariantType, stream: Any) -> list[Any] | None:
-        most = 0 if vtype is ua.VariantType.Null else MAX_ELEMENTS
-        if getattr(vtype, "name", "") not in primitives and _length(stream) > most:
-            raise UaError(f"an array of {_length(stream)} values of type {vtype}")
-        return unpack_array(vtype, stream)
-
-    def bounded_list(uatype: Any) -> Callable[[Any], list[Any]]:
-        decode = make_list(uatype)
-
-        def read(stream: Any) -> list[Any]:
-            if _length(stream) > MAX_ELEMENTS:
-                raise UaError(f"a list of {_length(stream)} structures")
-            return decode(stream)
-
-        return read
-
-    vars(ua_binary).update(
-        unpack_uatype_array=bounded_array, _create_list_deserializer=bounded_list
-    )
-
-
-_bound_arrays()

@@ -28,6 +28,11 @@ def free_port():
         return probe.getsockname()[1]
 
 
+@pytest.fixture(scope="session", name="free_port")
+def free_port_fixture():
+    return free_port
+
+
 class NodeServer:
     """node-opcua's server as a process, driven by lines on its stdin."""
 
