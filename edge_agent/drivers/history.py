@@ -141,7 +141,7 @@ class Backfill:
         begin_ns, slice_ns, count = min(starts.values()), round(config.slice_s * NS_PER_S), 0
         told: set[str] = set()
         at_ns = begin_ns
-        while at_ns < now_ns:
+        while at_ns < (now_ns := self._clock.utc_ns()):  # telling takes time, too
             stop_ns = at_ns + slice_ns if at_ns + slice_ns < now_ns else now_ns + _AHEAD_NS
             due = {tag: max(at_ns, start) for tag, start in starts.items() if start < stop_ns}
             async with contextlib.aclosing(reader.history(due, stop_ns)) as pages:

@@ -120,7 +120,8 @@ class OpcUaConfig(DeviceConfig):
         publishing_ms: how often the server sends what it collected [ms].
         sampling_ms: how often it looks at its variables, 0 for as fast as it can [ms].
         queue_size: values the server keeps per variable between two publications.
-        timeout_s: longest wait for one answer, and for all of connecting three times that [s].
+        timeout_s: longest wait for one answer; connecting takes at most three of them, and one more
+            for every 500 tags [s].
         trust_source_time: take the server's source timestamps instead of the time of receipt.
         retry_s: how often a node that is missing is looked for again [s].
         max_message_mb: longest message that is accepted [MiB].

@@ -42,14 +42,14 @@ class Connection:
         self.client = self._new_client()
 
     async def open(self, prepare: Callable[[], Awaitable[None]]) -> None:
-        """Connect, then run ``prepare``, within three timeouts.
+        """Connect, then run ``prepare``, within the deadline of ``patience_s``.
 
         Raises NoAnswer, BadAnswer, or Refused when the server does not let us in or is not the
         one that is trusted.
         """
         async with translated(self._config.url):
             try:
-                await within(3 * self._config.timeout_s, self._open(prepare), self._config.url)
+                await within(patience_s(self._config), self._open(prepare), self._config.url)
             except ConfigError as error:  # a file can be put right while the agent runs
                 raise Refused(f"{self._config.id}: {error}") from error
 
@@ -138,6 +138,11 @@ class Connection:
 
     def _on_unreadable(self) -> None:
         self._lost(NoAnswer(f"{self._config.url}: a publication cannot be read"))
+
+
+def patience_s(config: OpcUaConfig) -> float:
+    """Longest time for connecting, or for reading all tags once: more for many tags [s]."""
+    return config.timeout_s * (3 + len(config.tags) // 500)
 
 
 async def within(seconds: float, work: Coroutine[Any, Any, T], what: str) -> T:

@@ -15,7 +15,7 @@ from edge_agent.clock import NS_PER_S, Clock
 from edge_agent.drivers.base import Reading
 from edge_agent.drivers.opcua.client import translated
 from edge_agent.drivers.opcua.config import OpcUaConfig
-from edge_agent.drivers.opcua.connection import Connection, within
+from edge_agent.drivers.opcua.connection import Connection, patience_s, within
 from edge_agent.drivers.opcua.history import read_history
 from edge_agent.drivers.opcua.nodebook import Nodebook, is_gone
 from edge_agent.drivers.opcua.reading import Portions, read_values
@@ -66,7 +66,7 @@ class OpcUaPoller:
         connection = self._opened()
         async with translated(self._config.url):
             return await within(
-                3 * self._config.timeout_s, self._read(connection, due), self._config.url
+                patience_s(self._config), self._read(connection, due), self._config.url
             )
 
     @property

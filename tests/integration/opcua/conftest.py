@@ -198,6 +198,7 @@ class Listener:
     def __init__(self, *devices, clock=CLOCK):
         self.acquisition = Acquisition(devices, clock, jitter=lambda: 0.0)
         self.found = []
+        self._events = []
 
     async def __aenter__(self):
         self._tasks = [
@@ -226,6 +227,11 @@ class Listener:
         except TimeoutError:
             print(self.status, self.found[-20:])
             raise
+
+    @property
+    def events(self):
+        self._events += self.acquisition.drain_events()
+        return self._events
 
     @property
     def status(self):

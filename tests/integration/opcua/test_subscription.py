@@ -65,6 +65,27 @@ async def test_a_deadband_keeps_small_changes_back_and_a_large_one_comes(
         assert [v for v in listener.values("range") if v] == [50.0, 61.0]
 
 
+async def test_a_full_queue_loses_what_is_configured_and_says_how_often(
+    node_server, device, listen
+):
+    tags = (
+        {"id": "v", "queue_size": 3},
+        {"id": "range", "queue_size": 3, "discard": "newest"},
+    )
+    async with (
+        node_server() as server,
+        listen(device(server.url, *tags, publishing_ms=1_000)) as listener,
+    ):
+        await listener.until(lambda li: {r.tag for r in li.found} == {"v", "range"})
+        for number in range(1, 11):
+            for name in ("v", "range"):
+                await server.send(set=name, value=float(number), ms=T0_MS + number)
+        await listener.until(lambda li: 10.0 in li.values("v") and 10.0 in li.values("range"))
+        assert listener.values("v")[1:] == [8.0, 9.0, 10.0]
+        assert listener.values("range")[1:] == [1.0, 2.0, 10.0]
+        assert listener.status.overruns >= 1
+
+
 async def test_a_vanished_node_is_bad_while_the_others_go_on_and_it_comes_back(
     node_server, device, listen
 ):
@@ -117,7 +138,7 @@ async def test_all_values_arrive_after_server_and_client_restarted_in_both_order
                 await listener.until(lambda li: 129.0 in li.values("v"))
                 got = [v for v in listener.values("v") if v]
                 assert got == [*map(float, range(1, 30)), *map(float, range(100, 130))]
-                states = [e["state"] for e in listener.acquisition.drain_events() if "state" in e]
+                states = [event["state"] for event in listener.events if "state" in event]
                 assert states == ["up", "down", "up"]
                 async with listen(config) as again:  # another client first, then the server
                     await again.until(lambda li: 129.0 in li.values("v"))
@@ -153,16 +174,15 @@ async def test_a_cut_cable_leaves_no_hole_where_the_server_has_history(
             assert listener.acquisition.settled_ns() == held_ns
             wire.plug()
             await count(server, 60, 70)
-            now_ns = SystemClock().utc_ns()
             await listener.until(lambda li: 69.0 in li.values("v"))
-            await listener.until(lambda li: li.acquisition.settled_ns() > now_ns)
+            await listener.until(lambda li: any(e["type"] == "history" for e in li.events))
             seen = {s.time_ns: s.value for s in listener.samples("v")}
             assert [v for v in seen.values() if v] == [*map(float, range(1, 70))]
             assert sorted(seen) == list(seen), "history comes before what is live"
             told = {s.value for s in listener.samples("v") if s.quality == FROM_HISTORY}
             assert {*map(float, range(20, 60))} <= told
             assert {n / 2 for n in range(20, 60)} <= set(listener.values("range"))
-            (event,) = (e for e in listener.acquisition.drain_events() if e["type"] == "history")
+            (event,) = (e for e in listener.events if e["type"] == "history")
             assert event["count"] >= 80
             assert event["device"] == "pots"
 

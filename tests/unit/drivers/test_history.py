@@ -1,12 +1,16 @@
 """Gaps that a device's history fills, and how long accounting waits for it."""
 
+import asyncio
 from types import SimpleNamespace
 
 import pytest
 
+from edge_agent.acquisition import Acquisition
 from edge_agent.clock import NS_PER_S
+from edge_agent.drivers import DRIVERS
 from edge_agent.drivers.base import Tag
 from edge_agent.drivers.history import Backfill, HistoryConfig, HistoryReader
+from edge_agent.drivers.opcua import OpcUaConfig
 from edge_agent.pipeline import Pipeline
 from edge_agent.readings import BAD_DEVICE, GOOD, Quality, Reason, Sample, Severity
 
@@ -190,6 +194,55 @@ async def test_a_reading_from_the_far_future_does_not_hide_the_gap():
     filler.lost()
     clock.turn(60)
     assert len(await fill(filler, Recorder(clock, "a"))) >= 60
+
+
+class Speaking(Recorder):
+    """A driver that delivers when it is told to."""
+
+    def __init__(self, clock, *tags):
+        super().__init__(clock, *tags)
+        self.said = asyncio.Queue()
+
+    async def __aenter__(self):
+        return self
+
+    async def __aexit__(self, *exc):
+        pass
+
+    async def samples(self):
+        while True:
+            yield await self.said.get()
+
+
+async def test_what_is_settled_moves_only_when_the_readings_before_it_were_taken(monkeypatch):
+    clock = Turned()
+    clock.sleep = asyncio.sleep
+    driver = Speaking(clock, "a")
+    monkeypatch.setitem(DRIVERS, "opcua", lambda *_: driver)
+    tag = {"id": "a", "node": "i=1"}
+    config = OpcUaConfig(
+        driver="opcua", id="d", url="opc.tcp://h:1", insecure=True, history={}, tags=[tag]
+    )
+    acquisition = Acquisition([config], clock, jitter=lambda: 0.0)
+    acquisition.resume(T0 - 60 * NS_PER_S)
+    running = asyncio.create_task(acquisition.run())
+    batches = acquisition.batches()
+    assert acquisition.settled_ns() == T0 - 60 * NS_PER_S
+    told = await anext(batches)
+    assert {sample.quality for sample in told} == {FROM_HISTORY}
+    while acquisition.settled_ns() < T0:
+        await asyncio.sleep(0)
+    clock.turn(5)
+    driver.said.put_nowait([Sample("a", T0 + NS_PER_S, 1.5)])
+    before_ns = acquisition.settled_ns()
+    clock.turn(1)
+    while not acquisition._queue.size:
+        await asyncio.sleep(0)
+    assert acquisition.settled_ns() == before_ns < clock.utc_ns()
+    await anext(batches)
+    assert acquisition.settled_ns() == clock.utc_ns()
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
 
 
 def test_a_recorder_is_a_history_reader():
