@@ -13,6 +13,7 @@ from edge_agent.drivers.history import Backfill, HistoryConfig, HistoryReader
 from edge_agent.drivers.opcua import OpcUaConfig
 from edge_agent.pipeline import Pipeline
 from edge_agent.readings import BAD_DEVICE, GOOD, Quality, Reason, Sample, Severity
+from edge_agent.wire.batch import EVENT_TYPES
 
 T0 = 1_790_000_040 * NS_PER_S  # a whole minute
 FROM_HISTORY = Quality.of(Severity.GOOD, Reason.HISTORY)
@@ -92,6 +93,7 @@ async def test_the_stretch_since_the_newest_reading_comes_marked_and_in_order():
     (event,) = events
     assert (event["type"], event["count"], event["tags"]) == ("history", len(got), 2)
     assert event["to"] == clock.utc_ns()
+    assert event["type"] in EVENT_TYPES  # or no batch could be made of it
 
 
 async def test_a_tag_that_was_bad_before_is_asked_for_from_its_own_last_good_reading():
