@@ -7,10 +7,13 @@
 3. Our own key is made once, readable by its owner only, and never replaced by itself.
 """
 
+import contextlib
 import logging
 import os
 import socket
 import stat
+import tempfile
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -29,6 +32,7 @@ _WARN = timedelta(days=30)
 _NAME = "plant-carbon-monitor edge-agent"
 _MOST_FILES = 100
 _LONGEST_FILE = 65_536
+_making = threading.Lock()
 _log = logging.getLogger(__name__)
 
 
@@ -68,9 +72,10 @@ def identity(pki: Path, now: datetime) -> Identity:
     """
     folder = pki / "own"
     certificate, key = folder / "certificate.der", folder / "key.pem"
-    if not certificate.exists() and not key.exists():
-        _make(folder, certificate, key, now)
-    loaded = _load(certificate, key)
+    with _making:  # all devices begin at once, and mostly share the folder
+        if not certificate.exists() and not key.exists():
+            _make(folder, certificate, key, now)
+        loaded = _load(certificate, key)
     if loaded.expires <= now:
         right = f"remove {certificate} and {key.name}; a new pair is made, to be trusted anew"
         raise ConfigError(
@@ -227,14 +232,17 @@ def _private_folder(folder: Path) -> None:
 
 
 def _write(file: Path, content: bytes) -> None:
-    """A new file of mode 0600, complete or not there."""
-    scratch = file.with_name(f".{file.name}.{os.getpid()}")
-    handle = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(handle, "wb") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
-    scratch.rename(file)
+    """A new file of mode 0600, complete or not there; one that is there already stays."""
+    handle, scratch = tempfile.mkstemp(dir=file.parent, prefix=".")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        with contextlib.suppress(FileExistsError):
+            os.link(scratch, file)
+    finally:
+        Path(scratch).unlink()
 
 
 def _read(file: Path) -> bytes:

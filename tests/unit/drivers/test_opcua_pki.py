@@ -1,6 +1,7 @@
 """Our own certificate, the servers' pins, and files that are not what they should be."""
 
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -56,6 +57,13 @@ def test_our_certificate_says_who_we_are_and_how_long(made):
         0o600,
     ]
     assert pki.identity(folder, NOW) == ours
+
+
+def test_devices_that_begin_at_once_share_one_certificate(tmp_path):
+    with ThreadPoolExecutor(4) as pool:
+        made = set(pool.map(lambda _: pki.identity(tmp_path, NOW), range(4)))
+    assert len(made) == 1
+    assert {path.name for path in (tmp_path / "own").iterdir()} == {"certificate.der", "key.pem"}
 
 
 def test_an_end_in_sight_is_warned_of_and_a_past_one_is_an_error(made, caplog):
