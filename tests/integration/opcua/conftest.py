@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import fcntl
 import json
+import random
 import shutil
 import socket
 import subprocess
@@ -18,14 +19,17 @@ from edge_agent.readings import Sample
 
 PROJECT = Path(__file__).resolve().parents[2] / "data" / "node-opcua"
 URI = "urn:test:potline"
-LIMIT_S = 60
+LIMIT_S = 90
 CLOCK = SystemClock()
 
 
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port below those that outgoing connections take, as a server may begin late on it."""
+    while True:
+        port = random.SystemRandom().randrange(12_000, 32_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 @pytest.fixture(scope="session", name="free_port")
@@ -40,10 +44,13 @@ class NodeServer:
         self.port = port or free_port()
         self.url = f"opc.tcp://127.0.0.1:{self.port}"
         self._project = project
+        self._folder = Path(folder)
         self._setup = {"port": self.port, "folder": str(folder), **setup}
         self._process = None
 
     async def __aenter__(self):
+        self._folder.mkdir(parents=True, exist_ok=True)
+        log = (self._folder / "stderr").open("ab")
         self._process = await asyncio.create_subprocess_exec(
             "node",
             "server.mjs",
@@ -51,9 +58,14 @@ class NodeServer:
             cwd=self._project,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
+            stderr=log,
         )
-        await self._line(b"ready\n")
+        log.close()
+        try:
+            await self._line(b"ready\n")
+        except BaseException:
+            await self.kill()
+            raise
         return self
 
     async def __aexit__(self, *exc):
@@ -73,7 +85,7 @@ class NodeServer:
             while line := await self._process.stdout.readline():
                 if line == wanted:
                     return
-        raise AssertionError("node-opcua's server ended")
+        raise AssertionError((self._folder / "stderr").read_text(errors="replace")[-2_000:])
 
 
 @pytest.fixture(scope="session")

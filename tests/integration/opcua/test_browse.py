@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[3]
 def run(*args):
     return subprocess.run(
         [sys.executable, "-m", "edge_agent.cli", "browse", *args],
-        capture_output=True, text=True, check=False, timeout=60, cwd=ROOT,
+        capture_output=True, text=True, check=False, timeout=120, cwd=ROOT,
     )  # fmt: skip
 
 
