@@ -152,6 +152,7 @@ class Agent:
                 self._pipeline.feed(readings, 2**62)
         if isinstance(self._clock, DeviceClock):
             self._clock.observe(self._pipeline.newest_ns)
+        self._acquisition.resume(self._pipeline.newest_ns)
         self._announce = True
 
     def _event(self, kind: str, **fields: object) -> Event:
@@ -165,7 +166,8 @@ class Agent:
             )
             if isinstance(self._clock, DeviceClock):
                 self._observe(self._clock, readings)
-            await loop.run_in_executor(self._worker, self._take, readings)
+            settled_ns = self._acquisition.settled_ns()
+            await loop.run_in_executor(self._worker, self._take, readings, settled_ns)
 
     @staticmethod
     def _observe(clock: DeviceClock, readings: Sequence[Reading]) -> None:
@@ -178,7 +180,8 @@ class Agent:
         loop = asyncio.get_running_loop()
         while True:
             await self._clock.sleep(min(0.5, self.config.time.journal_s))
-            await loop.run_in_executor(self._worker, self._take, ())
+            settled_ns = self._acquisition.settled_ns()
+            await loop.run_in_executor(self._worker, self._take, (), settled_ns)
 
     async def _report_status(self) -> None:
         await self._clock.sleep(1)
@@ -202,7 +205,7 @@ class Agent:
 
     # -- in the worker thread -----------------------------------------------------------------
 
-    def _take(self, readings: Sequence[Reading]) -> None:
+    def _take(self, readings: Sequence[Reading], settled_ns: int | None = None) -> None:
         now_ns = self._clock.utc_ns()
         if now_ns <= 0:
             return
@@ -215,7 +218,7 @@ class Agent:
             self._announce = False
             self._pending.append(self._event("started", software=__version__, head=self._head.seq))
         self._unsaved += readings
-        due_ns = self._pipeline.due_ns(now_ns)
+        due_ns = self._pipeline.due_ns(now_ns, settled_ns)
         if due_ns is not None:
             produce = self._pipeline.advance(due_ns)
             self._seal(produce.pieces, [*urgent, *produce.events])

@@ -12,6 +12,7 @@ from edge_agent import __version__, keys_desk
 from edge_agent import config as config_
 from edge_agent.agent import Agent
 from edge_agent.commands import check, devices, probe, scan, schema, status
+from edge_agent.drivers.opcua.cli import add_browse
 from edge_agent.errors import CarbonError, ConfigError, KeyFileError
 from edge_agent.process import harden
 from edge_agent.wire import keys
@@ -63,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     for module in (check, probe, schema, status):
         module.register(verb)
     keys_desk.add(verbs)
+    add_browse(verb)
     verb("keys-new", keys_new).add_argument("path", type=Path, help="where the key file goes")
     devices.add(verbs)
     scan.add(verbs)

@@ -287,17 +287,26 @@ def _resolve_paths(value: dict[str, Any], folder: Path) -> None:
     mqtt = value.get("mqtt")
     tls = mqtt.get("tls") if isinstance(mqtt, dict) else None
     token = keys.get("pkcs11") if isinstance(keys, dict) else None
-    devices = value.get("devices")
-    tls_parts = [tls, *(device.get("tls") for device in devices or [] if isinstance(device, dict))]
     parts = [
         (keys, ("signing", "passphrase_file", "log")),
         (token, ("module", "pin_file")),
         (mqtt, ("password_file",)),
-        *((part, ("ca", "cert", "key")) for part in tls_parts),
+        (tls, ("ca", "cert", "key")),
     ]
-    for part, names in parts:
+    for part, names in [*parts, *_device_paths(value)]:
         if isinstance(part, dict):
             part.update({name: absolute(part[name]) for name in names if name in part})
+
+
+def _device_paths(value: dict[str, Any]) -> list[tuple[Any, tuple[str, ...]]]:
+    """Parts of devices that hold paths, and under which names."""
+    names = {
+        "security": ("pki",),
+        "login": ("password_file", "certificate", "key"),
+        "tls": ("ca", "cert", "key"),
+    }
+    devices = [device for device in value.get("devices") or () if isinstance(device, dict)]
+    return [(device.get(part), keys) for device in devices for part, keys in names.items()]
 
 
 def _read_plan(value: dict[str, Any], folder: Path) -> None:

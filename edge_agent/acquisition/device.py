@@ -12,6 +12,7 @@ from edge_agent.acquisition.schedule import Schedule
 from edge_agent.acquisition.status import DeviceState, DeviceStatus
 from edge_agent.clock import NS_PER_S, Clock, DeviceClock
 from edge_agent.drivers.base import DeviceConfig, Driver, Lossy, Poll, Polled, Scanner
+from edge_agent.drivers.history import Backfill
 from edge_agent.errors import DeviceError, NoAnswer
 from edge_agent.readings import BAD_COMMS, Event, Sample
 from edge_agent.supervision import Backoff, finished
@@ -78,6 +79,7 @@ class Device:
         self._renewed_ns: int | None = None
         self._gave_up = asyncio.Event()
         self._hung: set[asyncio.Task[None]] = set()
+        self.backfill = Backfill(config, around.clock, around.emit)
 
     async def supervise(self) -> None:
         """Hold sessions for ever; the one place where a driver's crash ends."""
@@ -155,12 +157,17 @@ class Device:
             self._is_open = True
             self._fresh_ns = max(self._fresh_ns, self._clock.monotonic_ns())
             try:
+                async with contextlib.aclosing(self.backfill.fill(session)) as told:
+                    async for readings in told:
+                        self._deliver(readings)
+                        await self._around.queue.wait_for_room()
                 if isinstance(session, Polled):
                     await self._poll(session)
                 else:
                     await self._listen(session)
             finally:
                 self._is_open = False
+                self.backfill.lost()
 
     async def _poll(self, session: Polled) -> None:
         schedule = self._schedule
@@ -220,6 +227,7 @@ class Device:
 
     def _deliver(self, readings: Sequence[Poll]) -> None:
         self._around.queue.put(readings)
+        self.backfill.observe(readings)
         self._status.polls += 1
         if not any(_is_usable(reading) for reading in readings):
             return

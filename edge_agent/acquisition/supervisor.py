@@ -55,6 +55,7 @@ class Acquisition:
         self._clock, self._gather_s = clock, gather_s
         self._queue = ReadingQueue(queue_limit)
         self._events: deque[Event] = deque(maxlen=_MAX_EVENTS)
+        self._settled_ns: int | None = None
         self._keeper = Keeper(clock, jitter, self._events.append)
         around = Surroundings(clock, jitter, self._queue, self._events.append, scans)
         lines, buses = Lines(), Buses(clock)
@@ -78,6 +79,21 @@ class Acquisition:
                 await self._queue.filled.wait()
                 await self._clock.sleep(self._gather_s)
             yield await self._queue.take_all()
+
+    def resume(self, since_ns: int) -> None:
+        """Before ``run``: what devices recorded after this time [ns] was not received yet."""
+        for device in self._devices:
+            device.backfill.resume(since_ns)
+
+    def settled_ns(self) -> int | None:
+        """Time [ns] before which no device with history will tell more; None: nobody need wait.
+
+        Called on the loop. It holds for what was taken from ``batches`` before the call.
+        """
+        if self._queue.size == 0:
+            times = [device.backfill.settled_ns() for device in self._devices]
+            self._settled_ns = min((time for time in times if time is not None), default=None)
+        return self._settled_ns
 
     def status(self) -> Sequence[DeviceStatus]:
         """A snapshot of every enabled device, in the order of the configuration."""

@@ -184,12 +184,19 @@ class Pipeline:
         """Time of the newest reading ever taken [ns], -1 before the first."""
         return self._memory.newest_ns
 
-    def due_ns(self, now_ns: int) -> int | None:
-        """The whole minute up to which can be accounted now, if that is news."""
+    def due_ns(self, now_ns: int, settled_ns: int | None = None) -> int | None:
+        """The whole minute up to which can be accounted now, if that is news.
+
+        Args:
+            now_ns: the agent's UTC [ns].
+            settled_ns: a device is still telling what happened after this time [ns].
+        """
         newest = self._memory.newest_ns if self._device_time else now_ns
         if self._memory.newest_ns < 0:
             return None
-        boundary = (newest - self._lateness_ns) // MINUTE_NS * MINUTE_NS
+        limit = newest - self._lateness_ns
+        limit = limit if settled_ns is None else min(limit, settled_ns)
+        boundary = limit // MINUTE_NS * MINUTE_NS
         return boundary if boundary > max(self._memory.done_ns, 0) else None
 
     def advance(self, until_ns: int) -> Produce:

@@ -39,6 +39,7 @@ EVENT_TYPES = frozenset(
         "effect_started",
         "effect_ended",
         "gap",
+        "history",
         "late_samples",
         "totaliser_rollover",
         "totaliser_reset",

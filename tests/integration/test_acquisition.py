@@ -15,8 +15,9 @@ from pymodbus.simulator import DataType, SimData, SimDevice
 
 from edge_agent.acquisition import Acquisition, DeviceState
 from edge_agent.clock import SystemClock
-from edge_agent.drivers import ModbusConfig, ModbusDriver, OpcUaConfig, OpcUaDriver
+from edge_agent.drivers import ModbusConfig, ModbusDriver, OpcUaConfig
 from edge_agent.drivers.base import UNCERTAIN_CLOCK, Lines
+from edge_agent.drivers.opcua import OpcUaSubscriber
 from edge_agent.errors import BadAnswer, NoAnswer
 from edge_agent.readings import BAD_COMMS, BAD_DEVICE, GOOD, Sample, Waveform
 
@@ -437,7 +438,7 @@ def opcua(url, *names, **fields):
     for tag in tags:
         if tag["id"] == "wave":
             tag["period_s"] = 0.1
-    fields = {"publishing_ms": 20, "timeout_s": 2, "stale_s": 5, **fields}
+    fields = {"publishing_ms": 20, "timeout_s": 2, "stale_s": 5, "insecure": True, **fields}
     return OpcUaConfig(driver="opcua", id="pots", url=url, tags=tags, **fields)
 
 
@@ -463,12 +464,12 @@ async def test_variables_arrays_and_missing_nodes_arrive():
             np.testing.assert_array_equal(wave.values, [1.5, np.nan, 2.5])
             await line.write("v", 4.75, status=0x808A0000)
             found = await collect(acquired, lambda f: values(f, "v"))
-            assert [(r.value, r.quality) for r in found] == [(None, BAD_DEVICE)]
+            assert [(r.value, r.quality) for r in found] == [(None, BAD_COMMS)]
 
 
 async def test_a_missing_node_and_text_are_one_bad_sample_each(caplog):
     async with PotLine(free_port()) as line:
-        async with OpcUaDriver(opcua(line.url, "v", "text", "nowhere"), CLOCK) as driver:
+        async with OpcUaSubscriber(opcua(line.url, "v", "text", "nowhere"), CLOCK) as driver:
             found = []
             async for readings in driver.samples():
                 found += readings
@@ -531,7 +532,7 @@ async def test_keep_alives_hold_a_connection_on_which_nothing_changes():
 async def test_a_server_that_is_not_there_is_no_answer_and_leaves_no_task():
     before = asyncio.all_tasks()
     with pytest.raises(NoAnswer):
-        async with OpcUaDriver(opcua(f"opc.tcp://127.0.0.1:{free_port()}", "v"), CLOCK):
+        async with OpcUaSubscriber(opcua(f"opc.tcp://127.0.0.1:{free_port()}", "v"), CLOCK):
             pass
     assert asyncio.all_tasks() == before
 
@@ -545,7 +546,7 @@ async def test_a_server_that_accepts_and_never_speaks_is_no_answer_in_time():
     async with await asyncio.start_server(swallow, "127.0.0.1", port):
         async with asyncio.timeout(5):
             with pytest.raises(NoAnswer):
-                async with OpcUaDriver(
+                async with OpcUaSubscriber(
                     opcua(f"opc.tcp://127.0.0.1:{port}", "v", timeout_s=0.3), CLOCK
                 ):
                     pass

@@ -14,20 +14,16 @@ from pydantic import TypeAdapter, ValidationError
 from edge_agent.clock import SystemClock
 from edge_agent.drivers import DRIVERS, AnyDeviceConfig
 from edge_agent.drivers.base import UNCERTAIN_CLOCK, Lines, Scaler, Tag, Totaliser
-from edge_agent.drivers.opcua import (
-    MAX_ARRAY,
-    QUEUE_LIMIT,
-    OpcUaConfig,
-    OpcUaDriver,
-    OpcUaTag,
-    _node_id,
-    _Reader,
-)
+from edge_agent.drivers.opcua import OpcUaConfig, OpcUaSubscriber, OpcUaTag
+from edge_agent.drivers.opcua.nodes import node_id
+from edge_agent.drivers.opcua.subscriber import QUEUE_LIMIT
+from edge_agent.drivers.opcua.values import MAX_ARRAY, Reader
 from edge_agent.errors import NoAnswer
 from edge_agent.readings import BAD_DEVICE, GOOD, Quality, Reason, Sample, Severity
 
 DEVICE = TypeAdapter(AnyDeviceConfig)
 MODBUS = {"driver": "modbus", "id": "kiln", "host": "h", "unit": 1, "interval_s": 0.005}
+OPCUA = {"driver": "opcua", "id": "p", "url": "opc.tcp://h:1", "insecure": True}
 TAG = {"id": "t", "address": 7, "type": "uint16"}
 NOW_NS = 1_790_000_000_123_456_000
 STAMP = datetime(2026, 3, 1, 12, 0, 0, 250_000, tzinfo=UTC)
@@ -36,9 +32,7 @@ STAMP_NS = 1_772_366_400_250_000_000
 
 def test_every_kind_of_device_is_told_by_its_driver():
     kiln = DEVICE.validate_python({**MODBUS, "tags": [TAG]})
-    line = DEVICE.validate_python(
-        {"driver": "opcua", "id": "p", "url": "opc.tcp://h:1", "tags": [{"id": "v", "node": "i=1"}]}
-    )
+    line = DEVICE.validate_python({**OPCUA, "tags": [{"id": "v", "node": "i=1"}]})
     assert type(kiln) is not type(line)
     assert set(DRIVERS) == {kiln.driver, line.driver}
 
@@ -121,10 +115,10 @@ def test_what_is_not_a_node_is_refused(text):
 
 def test_a_namespace_uri_is_looked_up_in_the_servers_own_array():
     spaces = ["http://opcfoundation.org/UA/", "urn:plc", "urn:pot;line"]
-    assert _node_id("nsu=urn:pot;line;s=P1.V", spaces) == ua.NodeId("P1.V", 2)
-    assert _node_id("nsu=urn:plc;i=42", spaces) == ua.NodeId(42, 1)
-    assert _node_id("nsu=urn:gone;i=42", spaces) is None
-    assert _node_id("ns=5;s=x", spaces) == ua.NodeId("x", 5)
+    assert node_id("nsu=urn:pot;line;s=P1.V", spaces) == ua.NodeId("P1.V", 2)
+    assert node_id("nsu=urn:plc;i=42", spaces) == ua.NodeId(42, 1)
+    assert node_id("nsu=urn:gone;i=42", spaces) is None
+    assert node_id("ns=5;s=x", spaces) == ua.NodeId("x", 5)
 
 
 def answer(value, kind=ua.VariantType.Double, *, status=0, stamp=STAMP):
@@ -135,10 +129,7 @@ def answer(value, kind=ua.VariantType.Double, *, status=0, stamp=STAMP):
 
 def read(value, *, tag=None, trust=True, now_ns=NOW_NS):
     tag = OpcUaTag(id="v", node="i=1", **(tag or {}))
-    config = OpcUaConfig(
-        driver="opcua", id="d", url="opc.tcp://h:1", trust_source_time=trust, tags=(tag,)
-    )
-    return _Reader(config).read(tag, value, now_ns)
+    return Reader((tag,), trusts_source=trust).read(tag, value, now_ns)
 
 
 @pytest.mark.parametrize(
@@ -199,8 +190,7 @@ def test_an_array_of_a_wrong_shape_is_bad(value):
 
 def test_an_array_that_a_new_subscription_repeats_is_not_delivered_twice():
     tag = OpcUaTag(id="v", node="i=1", period_s=1)
-    config = OpcUaConfig(driver="opcua", id="d", url="opc.tcp://h:1", tags=(tag,))
-    reader = _Reader(config)
+    reader = Reader((tag,), trusts_source=True)
     assert reader.read(tag, answer([1.5]), NOW_NS) is not None
     assert reader.read(tag, answer([1.5]), NOW_NS + 9) is None
     other = answer([1.5], stamp=STAMP.replace(second=1))
@@ -209,8 +199,8 @@ def test_an_array_that_a_new_subscription_repeats_is_not_delivered_twice():
 
 async def test_an_overflowing_subscription_loses_its_oldest_counts_and_says_so_once(caplog):
     tag = OpcUaTag(id="v", node="i=1")
-    config = OpcUaConfig(driver="opcua", id="d", url="opc.tcp://h:1", tags=(tag,))
-    driver = OpcUaDriver(config, SystemClock())
+    config = OpcUaConfig(**OPCUA, tags=(tag,))
+    driver = OpcUaSubscriber(config, SystemClock())
     driver._put(Sample("v", n, n) for n in range(QUEUE_LIMIT + 3))
     readings = await anext(driver.samples())
     assert [readings[0].value, readings[-1].value] == [3, QUEUE_LIMIT + 2]
@@ -234,7 +224,7 @@ async def test_a_subscription_that_falls_silent_on_a_living_server_is_no_answer(
 
     tag = OpcUaTag(id="v", node="i=1")
     clock = Turning()
-    config = OpcUaConfig(driver="opcua", id="d", url="opc.tcp://h:1", tags=(tag,))
+    config = OpcUaConfig(**OPCUA, tags=(tag,))
     with pytest.raises(NoAnswer, match="nothing heard for 8 s"):
-        await OpcUaDriver(config, clock)._watch(subscription, 8.0)
+        await OpcUaSubscriber(config, clock)._watch(subscription, 8.0)
     assert 103 <= clock.now_s <= 105
