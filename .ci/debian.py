@@ -10,6 +10,7 @@ NEEDED = {
     "victoria-metrics": "victoria-metrics",
     "node": "nodejs",
     "npm": "npm",
+    "socat": "socat",
 }
 
 

@@ -4,12 +4,16 @@ from typing import Annotated
 
 from pydantic import Field
 
+from edge_agent.drivers.dlt645 import Dlt645Config, Dlt645Driver
 from edge_agent.drivers.modbus import ModbusConfig, ModbusDriver
 from edge_agent.drivers.opcua import OpcUaConfig, OpcUaDriver
 
-AnyDeviceConfig = Annotated[ModbusConfig | OpcUaConfig, Field(discriminator="driver")]
+AnyDeviceConfig = Annotated[
+    Dlt645Config | ModbusConfig | OpcUaConfig, Field(discriminator="driver")
+]
 
-DRIVERS: dict[str, type[ModbusDriver] | type[OpcUaDriver]] = {
+DRIVERS: dict[str, type[Dlt645Driver | ModbusDriver | OpcUaDriver]] = {
+    "dlt645": Dlt645Driver,
     "modbus": ModbusDriver,
     "opcua": OpcUaDriver,
 }
