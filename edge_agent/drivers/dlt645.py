@@ -31,7 +31,7 @@ _MIDNIGHT = timedelta(minutes=1)
 _NAMED = named_items()
 _KNOWN = {item.data_id: item for item in _NAMED.values()}
 
-Address = Annotated[str, StringConstraints(pattern=r"^(\d{12}|A{12})$")]
+Address = Annotated[str, StringConstraints(pattern=r"^([0-9]{12}|A{12})$")]
 DataId = Annotated[str, StringConstraints(pattern=r"^[0-9A-Fa-f]{8}$")]
 
 

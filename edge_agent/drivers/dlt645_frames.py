@@ -24,7 +24,7 @@ _START, _END = 0x68, 0x16
 _SHIFT = 0x33
 _HEAD = 10  # start, address, start, control, length
 _MAX_BUFFER = 2 * (_HEAD + MAX_DATA + 2)
-_ADDRESS = re.compile(r"\d{12}|A{12}")
+_ADDRESS = re.compile(r"\d{12}|A{12}", re.ASCII)
 _ERRORS = (
     "another error",
     "no such data",
