@@ -30,6 +30,17 @@ from edge_agent.wire.cose import MessageType
 
 log = logging.getLogger(__name__)
 _EVENTS_A_BATCH = 500
+_DECODERS = (
+    "decode",
+    "dlt645_frames",
+    "dlt645_ids",
+    "file_drop_rows",
+    "hj212_packets",
+    "hj212_values",
+    "mqtt_values",
+    "sparkplug_payload",
+    "sparkplug_state",
+)
 _HERE = Path(__file__).resolve().parent
 
 
@@ -37,7 +48,7 @@ def legal_digest() -> bytes:
     """SHA-256 over the legally relevant files: decoding, calculation and wire."""
     total = hashlib.sha256()
     files = [*(_HERE / "calc").glob("*.py"), *(_HERE / "wire").glob("*.py")]
-    files += [_HERE / "drivers" / "decode.py"]
+    files += [_HERE / "drivers" / f"{name}.py" for name in _DECODERS]
     for path in sorted(files):
         total.update(path.relative_to(_HERE).as_posix().encode() + b"\0")
         total.update(hashlib.sha256(path.read_bytes()).digest())

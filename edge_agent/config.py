@@ -16,6 +16,7 @@ from edge_agent import documents, factor_sets
 from edge_agent.calc.factors import FactorSet
 from edge_agent.documents import Document
 from edge_agent.drivers import AnyDeviceConfig
+from edge_agent.drivers.paths import resolve_paths
 from edge_agent.wire import cbor
 
 NAME = r"^[a-z0-9][a-z0-9_-]{0,31}$"
@@ -246,6 +247,8 @@ def _resolve_paths(value: dict[str, Any], folder: Path) -> None:
     for part, names in ((mqtt, ("password_file",)), (tls, ("ca", "cert", "key"))):
         if isinstance(part, dict):
             part.update({name: absolute(part[name]) for name in names if name in part})
+    for device in value.get("devices") or []:
+        resolve_paths(device, folder, Path(value.get("state_dir") or folder))
 
 
 def _check_references(config: AgentConfig, document: Document) -> None:

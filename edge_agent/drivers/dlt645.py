@@ -10,6 +10,8 @@
 4. A quantity the meter refuses is BAD_DEVICE and does not stop the others.
 """
 
+import difflib
+import re
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -31,7 +33,6 @@ _MIDNIGHT = timedelta(minutes=1)
 _NAMED = named_items()
 _KNOWN = {item.data_id: item for item in _NAMED.values()}
 
-Address = Annotated[str, StringConstraints(pattern=r"^([0-9]{12}|A{12})$")]
 DataId = Annotated[str, StringConstraints(pattern=r"^[0-9A-Fa-f]{8}$")]
 
 
@@ -75,11 +76,11 @@ class Dlt645Tag(Tag):
     @classmethod
     def _known(cls, name: str | None) -> str | None:
         if name is not None and name != CLOCK_OFFSET and name not in _NAMED:
-            base = name.split(".", maxsplit=1)[0]
-            near = [known for known in _NAMED if known.split(".", maxsplit=1)[0] == base][:4]
-            names = sorted({known.split(".", maxsplit=1)[0] for known in _NAMED} | {CLOCK_OFFSET})
-            message = f"no quantity {name!r}; {', '.join(near or names)} are right"
-            raise ValueError(message)
+            bases = sorted({known.split(".")[0] for known in _NAMED} | {CLOCK_OFFSET})
+            base = name.split(".")[0]
+            near = [known for known in _NAMED if known.split(".")[0] == base][:4]
+            near = near or difflib.get_close_matches(base, bases, 3, 0.6) or bases
+            raise ValueError(f"no quantity {name!r}; did you mean {', '.join(near)}?")
         return name
 
     @model_validator(mode="after")
@@ -131,7 +132,7 @@ class Dlt645Config(DeviceConfig):
     """
 
     driver: Literal["dlt645"]
-    address: Address
+    address: str
     serial: str | None = Field(default=None, min_length=1)
     host: str | None = Field(default=None, min_length=1)
     port: int | None = Field(default=None, ge=1, le=65535)
@@ -143,6 +144,14 @@ class Dlt645Config(DeviceConfig):
     timeout_s: Seconds = 1.5
     timezone: str = "Asia/Shanghai"
     tags: tuple[Dlt645Tag, ...]
+
+    @field_validator("address", mode="before")
+    @classmethod
+    def _address(cls, text: object) -> object:
+        if not isinstance(text, str) or not re.fullmatch("[0-9]{12}|A{12}", text):
+            right = f"twelve digits in quotation marks, or {WILDCARD} for a lone meter"
+            raise ValueError(f"{text!r} is no meter address; {right}")
+        return text
 
     @field_validator("timezone")
     @classmethod

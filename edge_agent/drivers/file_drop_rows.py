@@ -154,12 +154,12 @@ def read(raw: bytes, config: FileDropConfig, now_ns: int) -> Table:
     for number, line in lines:
         if not line.strip():
             continue
+        table.rows += not reader.wants_titles
         try:
             cells = _cells(line, config)
             if reader.wants_titles:
                 reader.take_titles(cells)
                 continue
-            table.rows += 1
             found = reader.samples(cells, now_ns)
             _check_new(found, seen, number)
         except _BadRow as error:

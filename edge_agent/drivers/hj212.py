@@ -116,25 +116,16 @@ class Hj212Driver:
 
     async def _listen(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection to its end."""
-        packets, is_known, damaged = Splitter(), False, 0
-        peer = writer.get_extra_info("peername")
+        peer = _Peer(writer)
         try:
-            while damaged < _DAMAGED_LIMIT:
-                wait_s = self._config.idle_s if is_known else self._config.timeout_s
+            while True:
+                wait_s = self._config.idle_s if peer.is_known else self._config.timeout_s
                 async with asyncio.timeout(wait_s):
                     piece = await reader.read(_READ_SIZE)
-                if not piece:
+                if not piece or not all(
+                    self._hear(found, peer) for found in peer.packets.feed(piece)
+                ):
                     break
-                for packet in packets.feed(piece):
-                    if isinstance(packet, Damaged):
-                        damaged += 1
-                        self._tell("hj212_damaged", peer, packet.why)
-                    elif not self._is_allowed(packet):
-                        self._tell("hj212_refused", peer, f"MN {packet.mn[:24]!r} or its password")
-                        return
-                    else:
-                        is_known = True
-                        self._take(packet, writer, peer)
         except TimeoutError:
             self._tell("hj212_silent", peer, "nothing was sent")
         except OSError as error:
@@ -142,18 +133,31 @@ class Hj212Driver:
         finally:
             writer.close()
 
+    def _hear(self, found: Packet | Damaged, peer: "_Peer") -> bool:
+        """Take one packet; False when the connection is to end."""
+        if isinstance(found, Damaged):
+            peer.damaged += 1
+            self._tell("hj212_damaged", peer, found.why)
+            return peer.damaged < _DAMAGED_LIMIT
+        if not self._is_allowed(found):
+            self._tell("hj212_refused", peer, f"MN {found.mn[:24]!r} or its password")
+            return False
+        peer.is_known = True
+        self._take(found, peer)
+        return True
+
     def _is_allowed(self, packet: Packet) -> bool:
         """Rule 1; takes as long for an unknown MN as for a wrong password."""
         expected = self._passwords.get(packet.mn, b"\0")
         return hmac.compare_digest(expected, packet.pw.encode("ascii"))
 
-    def _take(self, packet: Packet, writer: asyncio.StreamWriter, peer: object) -> None:
+    def _take(self, packet: Packet, peer: "_Peer") -> None:
         if packet.cn in _ANSWERS:
             return
         key = _identity(packet)
         if key in self._known:
             if self._known[key]:  # else it is answered when the first one was taken
-                self._acknowledge(packet, writer)
+                self._acknowledge(packet, peer.writer)
             return
         try:
             readings = self._reader.read(packet)
@@ -167,9 +171,9 @@ class Hj212Driver:
         while len(self._known) > _REMEMBERED:
             self._known.popitem(last=False)
         if not readings:
-            self._acknowledge(packet, writer)
+            self._acknowledge(packet, peer.writer)
             return
-        self._queue.append(_Delivery(readings, packet, key, writer))
+        self._queue.append(_Delivery(readings, packet, key, peer.writer))
         self._arrived.set()
 
     @staticmethod
@@ -177,8 +181,24 @@ class Hj212Driver:
         if packet.wants_answer and not writer.is_closing():
             writer.write(encode(answer(packet)))
 
-    def _tell(self, event: str, peer: object, why: str) -> None:
-        _log.warning("%s %s", event, {"device": self._config.id, "peer": peer, "why": why})
+    def _tell(self, event: str, peer: "_Peer", why: str) -> None:
+        """Log what is wrong with a peer; only the first of a kind on a connection is loud."""
+        level = logging.DEBUG if event in peer.told else logging.WARNING
+        peer.told.add(event)
+        fields = {"device": self._config.id, "peer": peer.name, "why": why}
+        _log.log(level, "%s %s", event, fields)
+
+
+class _Peer:
+    """One connection."""
+
+    def __init__(self, writer: asyncio.StreamWriter) -> None:
+        self.writer = writer
+        self.name = writer.get_extra_info("peername")
+        self.packets = Splitter()
+        self.is_known = False
+        self.damaged = 0
+        self.told: set[str] = set()
 
 
 def _identity(packet: Packet) -> bytes:

@@ -67,6 +67,16 @@ class Damaged:
     why: str
 
 
+def _eight_steps(low: int) -> int:
+    """What eight steps of the checksum's shift register make of its low byte."""
+    for _ in range(8):
+        low = (low >> 1) ^ (0xA001 if low & 1 else 0)
+    return low
+
+
+_EIGHT_STEPS = [_eight_steps(low) for low in range(256)]
+
+
 def crc16(raw: bytes) -> int:
     """The standard's checksum (annex A): each byte is combined with the register's high byte.
 
@@ -75,8 +85,7 @@ def crc16(raw: bytes) -> int:
     register = 0xFFFF
     for byte in raw:
         register = (register >> 8) ^ byte
-        for _ in range(8):
-            register = (register >> 1) ^ (0xA001 if register & 1 else 0)
+        register = (register >> 8) ^ _EIGHT_STEPS[register & 0xFF]
     return register
 
 

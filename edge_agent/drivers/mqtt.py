@@ -45,6 +45,7 @@ from edge_agent.readings import BAD_COMMS, BAD_DEVICE, GOOD, Quality, Reason, Sa
 _NAMESPACE = "spBv1.0"
 _NS_PER_MS = 1_000_000
 _REBIRTH_EVERY_S = 5.0
+_MAX_TOLD = 1_000
 _STALE = 500  # Sparkplug's quality beyond OPC's: the value's source is gone
 HISTORY = Quality.of(Severity.GOOD, Reason.HISTORY)
 _UNCERTAIN = Quality.of(Severity.UNCERTAIN)
@@ -152,6 +153,7 @@ class MqttDriver:
         self._nodes: dict[tuple[str, str], Node] = {}
         self._asked_ns: dict[tuple[str, str], int] = {}
         self._started_ms = 0
+        self._told: set[tuple[str, str]] = set()
         for tag in config.tags:
             self._sort(tag)
         self._link = MqttLink(config.access(None))
@@ -178,6 +180,7 @@ class MqttDriver:
         for key in self._nodes:
             self._nodes[key] = Node()
         self._asked_ns.clear()
+        self._told.clear()
         topics = [(topic, self._config.qos) for topic in self._topics]
         for group, node in self._nodes:
             topics += [
@@ -315,7 +318,11 @@ class MqttDriver:
         return Sample(tag.id, time_ns, value, UNCERTAIN_CLOCK if doubtful else quality)
 
     def _warn(self, event: str, topic: str, why: str) -> None:
-        _log.warning("%s %s", event, {"device": self._config.id, "topic": topic, "why": why})
+        """Log what a topic brought; only the first of a kind in a session is loud."""
+        level = logging.DEBUG if (event, topic) in self._told else logging.WARNING
+        if len(self._told) < _MAX_TOLD:
+            self._told.add((event, topic))
+        _log.log(level, "%s %s", event, {"device": self._config.id, "topic": topic, "why": why})
 
 
 def _quality(metric: Metric) -> Quality:

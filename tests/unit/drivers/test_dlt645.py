@@ -122,13 +122,14 @@ def test_an_error_word_is_said_in_words():
 @pytest.mark.parametrize(
     ("device", "tag", "message"),
     [
-        ({"address": "61"}, {}, "pattern"),
-        ({"address": "AAAAAAAAAA61"}, {}, "pattern"),
+        ({"address": "61"}, {}, "twelve digits in quotation marks"),
+        ({"address": "AAAAAAAAAA61"}, {}, "no meter address"),
+        ({"address": 202611240007}, {}, "twelve digits in quotation marks"),
         ({"serial": "/dev/ttyS1"}, {}, "either serial, or host and port"),
         ({"host": None}, {}, "either serial, or host and port"),
         ({"baud": 2401}, {}, "2400"),
         ({"timezone": "Asia/Beijing"}, {}, "Asia/Shanghai is right"),
-        ({}, {"quantity": "forward_active_energi"}, "no quantity"),
+        ({}, {"quantity": "forward_active_energi"}, "did you mean forward_active_energy"),
         ({}, {"quantity": "voltage.d"}, "voltage.a"),
         ({}, {"data_id": "00010000"}, "either quantity or data_id"),
         ({}, {"quantity": None, "data_id": "0001"}, "pattern"),
