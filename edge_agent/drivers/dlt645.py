@@ -194,6 +194,7 @@ class Dlt645Driver:
         key = self._config.serial or f"{self._config.host}:{self._config.port}".lower()
         self._line = lines.line(("dlt645", key), lambda: self._line)
         self._line.add(self._config.address, self._config.end, self._config.id)
+        self._line.slow_down(self._config.gap_s, self._config.settle_s)
 
     async def __aenter__(self) -> Self:
         """Join the line; it is opened with the first question."""

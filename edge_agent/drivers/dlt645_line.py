@@ -109,6 +109,11 @@ class Line:
                 right="the twelve digits on each meter, as there are several",
             )
 
+    def slow_down(self, gap_s: float, settle_s: float) -> None:
+        """Be at least this patient: the slowest meter sets the pace of a line."""
+        self._gap_s = max(self._gap_s, gap_s)
+        self._settle_s = max(self._settle_s, settle_s)
+
     def join(self) -> None:
         """Count one more user."""
         self._users += 1
