@@ -50,12 +50,9 @@ async def poll(driver):
     return {sample.tag.split(".")[1]: sample for sample in await driver.read()}
 
 
-@pytest.fixture
-async def pty(tmp_path):
-    """Two ends of one serial line."""
-    if shutil.which("socat") is None:
-        pytest.skip("socat is not installed")
-    ends = [str(tmp_path / name) for name in ("ours", "theirs")]
+@contextlib.asynccontextmanager
+async def cable(ends):
+    """A serial line with two ends, until it is pulled out."""
     process = await asyncio.create_subprocess_exec(
         "socat", *(f"pty,raw,echo=0,link={end}" for end in ends)
     )
@@ -63,10 +60,20 @@ async def pty(tmp_path):
         async with asyncio.timeout(20):
             while not all(Path(end).exists() for end in ends):
                 await asyncio.sleep(0.01)
-        yield ends
+        yield
     finally:
-        process.kill()
+        process.terminate()  # it removes its links
         await process.wait()
+
+
+@pytest.fixture
+async def pty(tmp_path):
+    """Two ends of one serial line."""
+    if shutil.which("socat") is None:
+        pytest.skip("socat is not installed")
+    ends = [str(tmp_path / name) for name in ("ours", "theirs")]
+    async with cable(ends):
+        yield ends
 
 
 # --- somebody else's meter ------------------------------------------------------------------
@@ -193,6 +200,36 @@ async def test_a_port_that_is_open_elsewhere_is_no_answer(pty):
         await first.read()
         with pytest.raises(NoAnswer, match="cannot be opened"):
             await second.read()
+
+
+async def test_a_port_that_is_pulled_out_is_no_answer_and_works_when_it_is_back(tmp_path):
+    if shutil.which("socat") is None:
+        pytest.skip("socat is not installed")
+    ends = [str(tmp_path / name) for name in ("ours", "theirs")]
+    line = MeterLine({"000000000061": values("00123456", "2314")})
+    async with Dlt645Driver(meter("000000000061", serial=ends[0]), CLOCK) as driver:
+        async with cable(ends), line.serial(ends[1]):
+            assert (await poll(driver))["energy"].value == 1234.56
+        with pytest.raises(NoAnswer):
+            await driver.read()
+        with pytest.raises(NoAnswer, match="cannot be opened"):
+            await driver.read()
+        async with cable(ends), line.serial(ends[1]):
+            assert (await poll(driver))["voltage"].value == 231.4
+
+
+async def test_a_gateway_that_closes_the_connection_is_connected_again():
+    line = MeterLine({"000000000061": values("00123456", "2314")})
+    async with line.tcp():
+        port = line.port
+        driver = Dlt645Driver(over_tcp(line, "000000000061"), CLOCK)
+        await driver.__aenter__()
+        assert (await poll(driver))["energy"].value == 1234.56
+    with pytest.raises(NoAnswer):
+        await driver.read()
+    async with line.tcp(port):
+        assert (await poll(driver))["energy"].value == 1234.56
+        await driver.__aexit__()
 
 
 # --- faults -----------------------------------------------------------------------------------
