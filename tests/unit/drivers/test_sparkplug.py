@@ -11,14 +11,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from edge_agent.drivers.mqtt import MqttConfig
+from edge_agent.clock import SystemClock
+from edge_agent.drivers.mqtt import MqttConfig, MqttDriver
+from edge_agent.drivers.mqtt_link import Message
 from edge_agent.drivers.mqtt_values import at, instant_ns, loads, parse_path, plain_number
 from edge_agent.drivers.sparkplug_payload import MAX_PAYLOAD, decode, rebirth_request, value_of
 from edge_agent.drivers.sparkplug_state import KINDS, Node
 from edge_agent.errors import BadAnswer
+from edge_agent.readings import Quality
 from simulators.sparkplug_node import SparkplugNode, field, metric, payload
 
 ROOT = Path(__file__).resolve().parents[3]
+CASES = ROOT / "tests" / "cases" / "mqtt"
 
 
 def one(**fields):
@@ -305,3 +309,33 @@ def test_the_page_of_the_driver_shows_a_configuration_that_loads():
     page = (ROOT / "docs" / "drivers" / "mqtt.md").read_text(encoding="utf-8")
     (device,) = yaml.safe_load(page.split("```yaml\n")[1].split("```")[0])["devices"]
     assert len(MqttConfig.model_validate(device).tags) == 4
+
+
+class At(SystemClock):
+    def utc_ns(self):
+        return 1_772_325_060 * 10**9
+
+
+def quality_name(value):
+    quality = Quality(value)
+    names = [quality.severity.name.lower(), quality.reason.name.lower()]
+    return names[0] if names[1] == "none" else "/".join(names)
+
+
+@pytest.mark.parametrize("folder", sorted(CASES.iterdir()), ids=lambda folder: folder.name)
+def test_messages_give_the_readings_of_their_case(folder):
+    config = MqttConfig.model_validate(
+        yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    )
+    driver = MqttDriver(config, At())
+    readings = []
+    for message in json.loads((folder / "input.json").read_text()):
+        text = message.get("text")
+        payload = bytes.fromhex(message["hex"]) if text is None else text.encode()
+        found = Message(message["topic"], payload, is_retained=False, mid=0, qos=0)
+        readings += driver._read(found, At().utc_ns())
+    got = [[r.tag, r.time_ns, r.value, quality_name(r.quality)] for r in readings]
+    expected = json.loads((folder / "expected.json").read_text())
+    assert got == expected
+    for reading, (*_, value, _) in zip(readings, expected, strict=True):
+        assert type(reading.value) is type(value)
