@@ -284,7 +284,7 @@ async def test_a_late_answer_is_not_taken_for_the_next_question():
         with pytest.raises(NoAnswer):
             await driver.read()
         line.meters["000000000061"] = values("00999999", "2222")
-        line.delay_s.clear()
+        line.delay_s["000000000061"] = 0.3  # the late answer is there before the right one
         be_patient(driver)
         got = await poll(driver)
         assert (got["energy"].value, got["voltage"].value) == (9999.99, 222.2)
