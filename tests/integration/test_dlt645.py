@@ -299,6 +299,18 @@ async def test_a_meter_that_falls_silent_half_way_keeps_what_it_said():
     assert (got["voltage"].value, got["voltage"].quality) == (None, BAD_COMMS)
 
 
+async def test_an_answer_in_four_frames_is_joined_without_their_numbers():
+    demand = bytes.fromhex("2603010930034567")[::-1]  # 3.4567 kW, and when
+    line = MeterLine({"000000000061": {0x01010000: demand}}, max_answer=2)
+    tags = [{"id": "demand", "quantity": "forward_active_max_demand"}]
+    async with line.tcp():
+        async with Dlt645Driver(over_tcp(line, "000000000061", tags=tags), CLOCK) as driver:
+            assert (await poll(driver))["demand"].value == 3.4567
+    assert [(control, data[4:]) for _, control, data in line.asked] == [
+        (0x11, b""), (0x12, b"\x01"), (0x12, b"\x02"), (0x12, b"\x03"),
+    ]  # fmt: skip
+
+
 async def test_only_the_due_tags_are_asked_for():
     async with faulty(timeout_s=10) as (line, driver):
         (only,) = await driver.read({"m061.voltage"})
