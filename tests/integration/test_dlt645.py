@@ -299,13 +299,24 @@ async def test_a_meter_that_falls_silent_half_way_keeps_what_it_said():
     assert (got["voltage"].value, got["voltage"].quality) == (None, BAD_COMMS)
 
 
-async def test_an_answer_in_four_frames_is_joined_without_their_numbers():
-    demand = bytes.fromhex("2603010930034567")[::-1]  # 3.4567 kW, and when
+async def test_an_answer_in_four_frames_is_joined_though_every_frame_comes_twice():
+    demand = bytes.fromhex("2603010930034567")[::-1]  # 3.4567 kW, and when: minute first
     line = MeterLine({"000000000061": {0x01010000: demand}}, max_answer=2)
-    tags = [{"id": "demand", "quantity": "forward_active_max_demand"}]
-    async with line.tcp():
-        async with Dlt645Driver(over_tcp(line, "000000000061", tags=tags), CLOCK) as driver:
-            assert (await poll(driver))["demand"].value == 3.4567
+    before = [b""]
+
+    def again(raw):
+        both, before[0] = before[0] + raw, raw
+        return both
+
+    line.mangle = again
+    tags = [
+        {"id": "demand", "quantity": "forward_active_max_demand"},
+        {"id": "year_month", "data_id": "01010000", "at": 6, "length": 2, "decimals": 0},
+    ]
+    config = {"tags": tags}
+    async with line.tcp(), Dlt645Driver(over_tcp(line, "000000000061", **config), CLOCK) as driver:
+        got = await poll(driver)
+    assert (got["demand"].value, got["year_month"].value) == (3.4567, 2603)
     assert [(control, data[4:]) for _, control, data in line.asked] == [
         (0x11, b""), (0x12, b"\x01"), (0x12, b"\x02"), (0x12, b"\x03"),
     ]  # fmt: skip
