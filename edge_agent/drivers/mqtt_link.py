@@ -78,7 +78,7 @@ class MqttLink:
         where = f"{self._access.host}:{self._access.port}"
         try:
             async with asyncio.timeout(2 * self._access.timeout_s):
-                self._client = await asyncio.to_thread(self._made)
+                self._client = await self._dialled()
                 self._client.loop_start()
                 await self._connected
                 if topics:
@@ -88,6 +88,15 @@ class MqttLink:
             raise NoAnswer(f"{where}: no answer in time") from None
         except (OSError, ValueError) as error:
             raise NoAnswer(f"{where}: {error}") from error
+
+    async def _dialled(self) -> mqtt.Client:
+        """A connected client; one that comes too late is hung up on, not left to haunt its id."""
+        dialling = asyncio.create_task(asyncio.to_thread(self._made), name="mqtt-dial")
+        try:
+            return await asyncio.shield(dialling)
+        except asyncio.CancelledError:
+            dialling.add_done_callback(_hang_up)
+            raise
 
     async def close(self) -> None:
         """Leave; takes no longer than the time-out."""
@@ -188,6 +197,15 @@ class MqttLink:
         self._woken.set()
         _settle(self._connected, error)
         _settle(self._subscribed, error)
+
+
+def _hang_up(dialling: "asyncio.Task[mqtt.Client]") -> None:
+    if dialling.cancelled() or dialling.exception() is not None:
+        return
+    client = dialling.result()
+    client.disconnect()
+    if (socket := client.socket()) is not None:
+        socket.close()
 
 
 def _settle(future: "asyncio.Future[None] | None", error: Exception | None) -> None:
