@@ -139,8 +139,8 @@ async def test_a_packet_that_comes_again_is_acknowledged_and_not_delivered_twice
 
 
 async def test_what_nobody_took_is_not_acknowledged_and_comes_again(config):
-    settings = config()
-    async with listening(settings) as driver:
+    driver = Hj212Driver(config(), At())
+    async with asyncio.timeout(30), driver:
         logger = await DataLogger(MN, f"pw-{MN}").connect(driver.port)
         report(logger, 58, 12.5)
         while not driver._queue:
@@ -148,7 +148,7 @@ async def test_what_nobody_took_is_not_acknowledged_and_comes_again(config):
         assert len(logger.waiting) == 1
     assert not await logger.listen()  # the agent stopped without having taken it
     assert logger.heard == b""
-    async with listening(settings) as driver, Consumer(driver) as consumer:
+    async with asyncio.timeout(30), driver, Consumer(driver) as consumer:
         await logger.connect(driver.port)
         logger.send_again()
         while logger.waiting:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import json
 import shutil
 import socket
@@ -259,6 +260,7 @@ async def test_a_broker_with_tls_and_a_password_lets_in_who_has_both(tmp_path):
                 pass
     finally:
         broker.stop()
+        gc.collect()
 
 
 # --- Sparkplug ----------------------------------------------------------------------------------

@@ -191,8 +191,9 @@ def test_an_unknown_alias_or_a_changed_datatype_asks_for_births(session):
 
 
 def test_an_alias_of_the_node_is_not_valid_in_a_devices_message(session):
-    session.sim._known["meter", "stolen"] = (1, "double")
-    session.sim.report({"stolen": 1.5}, "meter")
+    session.sim.birth({"load": ("double", 2.5)}, "twin")  # the node has a load of its own, alias 1
+    session.sim._known["twin", "stolen"] = (1, "double")
+    session.sim.report({"stolen": 1.5}, "twin")
     assert session.outcomes[-1].updates == []
 
 
