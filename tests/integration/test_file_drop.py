@@ -124,8 +124,9 @@ async def test_the_same_content_under_the_same_name_is_not_taken_again_even_afte
 
 async def test_a_stop_between_delivery_and_record_reads_the_file_again_with_the_same_readings(drop):
     TableWriter(drop.folder).write("a.csv", ROWS)
-    async with Run(drop(hold_s=10_000)) as run:
+    async with Run(drop(hold_s=1_000_000, scan_s=60)) as run:
         await run.until(lambda: len(run.values) == 5)
+        await run.passes(3_000)
     assert not drop.record.exists()
     assert (drop.folder / "a.csv").exists()
     async with Run(drop()) as again:
