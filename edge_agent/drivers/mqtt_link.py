@@ -147,6 +147,7 @@ class MqttLink:
             client.username_pw_set(access.username, password)
         if access.tls:
             context = ssl.create_default_context(cafile=str(access.ca) if access.ca else None)
+            context.sslsocket_class = _ClosingSocket
             if access.cert is not None:
                 context.load_cert_chain(str(access.cert), str(access.key) if access.key else None)
             client.tls_set_context(context)
@@ -197,6 +198,18 @@ class MqttLink:
         self._woken.set()
         _settle(self._connected, error)
         _settle(self._subscribed, error)
+
+
+class _ClosingSocket(ssl.SSLSocket):
+    """Closed when its handshake fails: the library would leave that to the garbage collector."""
+
+    def do_handshake(self, block: bool = False) -> None:  # noqa: FBT001, FBT002 - ssl's signature
+        """Shake hands."""
+        try:
+            super().do_handshake(block)
+        except OSError:
+            self.close()
+            raise
 
 
 def _hang_up(dialling: "asyncio.Task[mqtt.Client]") -> None:
