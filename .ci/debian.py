@@ -12,7 +12,6 @@ NEEDED = {
     "node": "nodejs",
     "npm": "npm",
     "softhsm2-util": "softhsm2",
-    "socat": "socat",
     "gcc": "gcc",
     "/usr/include/stdio.h": "libc6-dev",
     "/usr/include/modbus/modbus.h": "libmodbus-dev",

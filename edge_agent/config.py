@@ -26,6 +26,7 @@ from edge_agent.calc.factors import FactorSet
 from edge_agent.control_plan import ControlPlan
 from edge_agent.documents import Document
 from edge_agent.drivers import AnyDeviceConfig
+from edge_agent.drivers.paths import resolve_paths
 from edge_agent.errors import ConfigError
 from edge_agent.factor_overrides import Override
 from edge_agent.plants import Carbonate, Kiln, Meter, SteelWorks
@@ -296,6 +297,8 @@ def _resolve_paths(value: dict[str, Any], folder: Path) -> None:
     for part, names in [*parts, *_device_paths(value)]:
         if isinstance(part, dict):
             part.update({name: absolute(part[name]) for name in names if name in part})
+    for device in value.get("devices") or []:
+        resolve_paths(device, folder, Path(value.get("state_dir") or folder))
 
 
 def _device_paths(value: dict[str, Any]) -> list[tuple[Any, tuple[str, ...]]]:

@@ -4,7 +4,17 @@ import hashlib
 import secrets
 from pathlib import Path
 
-_DECODERS = ("decode",)
+_DECODERS = (
+    "decode",
+    "dlt645_frames",
+    "dlt645_ids",
+    "file_drop_rows",
+    "hj212_packets",
+    "hj212_values",
+    "mqtt_values",
+    "sparkplug_payload",
+    "sparkplug_state",
+)
 _HERE = Path(__file__).resolve().parent
 
 

@@ -5,14 +5,27 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from edge_agent.drivers.dlt645 import Dlt645Config, Dlt645Driver
+from edge_agent.drivers.file_drop import FileDropDriver
+from edge_agent.drivers.file_drop_rows import FileDropConfig
+from edge_agent.drivers.hj212 import Hj212Driver
+from edge_agent.drivers.hj212_values import Hj212Config
 from edge_agent.drivers.modbus import ModbusConfig, ModbusDriver, check_lines
+from edge_agent.drivers.mqtt import MqttConfig, MqttDriver
 from edge_agent.drivers.opcua import OpcUaConfig, opcua_driver
 
 __all__ = ["DRIVERS", "AnyDeviceConfig", "check_lines"]
 
-AnyDeviceConfig = Annotated[ModbusConfig | OpcUaConfig, Field(discriminator="driver")]
+AnyDeviceConfig = Annotated[
+    Dlt645Config | FileDropConfig | Hj212Config | ModbusConfig | MqttConfig | OpcUaConfig,
+    Field(discriminator="driver"),
+]
 
 DRIVERS: dict[str, Callable[..., Any]] = {
+    "dlt645": Dlt645Driver,
+    "file_drop": FileDropDriver,
+    "hj212": Hj212Driver,
     "modbus": ModbusDriver,
+    "mqtt": MqttDriver,
     "opcua": opcua_driver,
 }

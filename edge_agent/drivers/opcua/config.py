@@ -61,7 +61,9 @@ class OpcUaTag(Tag):
 
     @model_validator(mode="after")
     def _counts_everything(self) -> Self:
-        if self.server_deadband is not None and (self.totaliser is not None or self.period_s is not None):
+        if self.server_deadband is not None and (
+            self.totaliser is not None or self.period_s is not None
+        ):
             message = "server_deadband: neither a totaliser nor an array has one"
             raise ValueError(message)
         return self

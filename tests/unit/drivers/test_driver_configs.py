@@ -34,7 +34,7 @@ def test_every_kind_of_device_is_told_by_its_driver():
     kiln = DEVICE.validate_python({**MODBUS, "tags": [TAG]})
     line = DEVICE.validate_python({**OPCUA, "tags": [{"id": "v", "node": "i=1"}]})
     assert type(kiln) is not type(line)
-    assert set(DRIVERS) == {kiln.driver, line.driver}
+    assert {kiln.driver, line.driver} <= set(DRIVERS)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,335 @@
+"""MQTT and Sparkplug B input, for plants that already publish: configuration and driver.
+
+1. A tag names a topic (a number, or JSON and the path of the number in it), or a Sparkplug metric by
+   group, node, device and name.
+2. A retained message is older than its arrival, by nobody knows how much: without a time of its own it
+   is not taken.
+3. Sparkplug order, births and deaths are judged by ``sparkplug_state``. A death makes the tags of
+   what died BAD_COMMS; a gap does too, until the births asked for have come.
+4. Source times are used where they are plausible and trusted; otherwise the time of receipt, marked.
+"""
+
+import json
+import logging
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
+
+from edge_agent.clock import NS_PER_S, Clock
+from edge_agent.drivers.base import (
+    UNCERTAIN_CLOCK,
+    DeviceConfig,
+    Reading,
+    Scaler,
+    Seconds,
+    Tag,
+    Value,
+    is_plausible_time,
+)
+from edge_agent.drivers.mqtt_link import Access, Message, MqttLink
+from edge_agent.drivers.mqtt_values import Path_, at, instant_ns, loads, parse_path, plain_number
+from edge_agent.drivers.sparkplug_payload import Metric, decode, rebirth_request
+from edge_agent.drivers.sparkplug_state import KINDS, Node, Outcome, Update
+from edge_agent.errors import BadAnswer
+from edge_agent.readings import BAD_COMMS, BAD_DEVICE, GOOD, Quality, Reason, Sample, Severity
+
+_NAMESPACE = "spBv1.0"
+_NS_PER_MS = 1_000_000
+_REBIRTH_EVERY_S = 5.0
+_MAX_TOLD = 1_000
+_STALE = 500  # Sparkplug's quality beyond OPC's: the value's source is gone
+HISTORY = Quality.of(Severity.GOOD, Reason.HISTORY)
+_UNCERTAIN = Quality.of(Severity.UNCERTAIN)
+_log = logging.getLogger(__name__)
+
+TopicPart = Annotated[str, StringConstraints(pattern=r"^[^+#/\x00]{1,128}$")]
+
+
+class MqttTag(Tag):
+    """One value: of a topic, or of a Sparkplug metric.
+
+    Args:
+        topic: an exact topic; its payload is one number, unless ``path`` is given.
+        path: where the number stands in a JSON payload, such as data.power[0].
+        time_path: where its time stands; ``time_unit`` says as what.
+        group, node, device, metric: a Sparkplug metric; without device the node's own.
+    """
+
+    topic: Annotated[str, StringConstraints(pattern=r"^[^+#\x00]{1,512}$")] | None = None
+    path: str | None = None
+    time_path: str | None = None
+    time_unit: Literal["s", "ms", "us", "ns", "iso"] = "ms"
+    group: TopicPart | None = None
+    node: TopicPart | None = None
+    device: TopicPart | None = None
+    metric: Annotated[str, StringConstraints(min_length=1, max_length=512)] | None = None
+
+    @field_validator("path", "time_path")
+    @classmethod
+    def _parses(cls, text: str | None) -> str | None:
+        if text is not None:
+            parse_path(text)
+        return text
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        sparkplug = (self.group, self.node, self.metric)
+        if self.topic is not None and any((*sparkplug, self.device)):
+            raise ValueError("either topic, or group, node and metric are right")
+        if self.topic is None and not all(sparkplug):
+            raise ValueError("topic, or group, node and metric are missing")
+        if self.path is not None and self.topic is None:
+            raise ValueError("path belongs to a topic with JSON")
+        if self.time_path is not None and self.path is None:
+            raise ValueError("time_path needs path: a plain number has no time")
+        return self
+
+
+class MqttTls(BaseModel):
+    """TLS towards the plant's broker; without ``ca`` the system's authorities are trusted."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    ca: Path | None = Field(default=None, exclude=True)
+    cert: Path | None = Field(default=None, exclude=True)
+    key: Path | None = Field(default=None, exclude=True)
+
+
+class MqttConfig(DeviceConfig):
+    """One broker of the plant.
+
+    Args:
+        client_id: must differ from every other client's of that broker; keeps the session.
+        qos: for plain topics; with 1 the broker keeps what was not taken.
+        host_id: Sparkplug host id; when set, its STATE is published for nodes that wait for it.
+        rebirth: ask a node for its births when order or meaning is lost.
+        trust_source_time: take the times in the payloads.
+    """
+
+    driver: Literal["mqtt"]
+    host: str = Field(min_length=1)
+    port: int = Field(default=1883, ge=1, le=65535)
+    client_id: Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z_.-]{1,128}$")]
+    keepalive_s: int = Field(default=30, ge=5, le=3600)
+    username: str | None = None
+    password_file: Path | None = Field(default=None, exclude=True)
+    tls: MqttTls | None = None
+    qos: Literal[0, 1] = 1
+    host_id: TopicPart | None = None
+    rebirth: bool = True
+    trust_source_time: bool = True
+    timeout_s: Seconds = 10.0
+    stale_s: Seconds = 120.0
+    tags: tuple[MqttTag, ...]
+
+    def access(self, will: tuple[str, bytes] | None) -> Access:
+        """How to connect."""
+        tls = self.tls or MqttTls()
+        return Access(
+            self.host, self.port, self.client_id, self.keepalive_s, self.timeout_s, self.username,
+            self.password_file, tls.ca, tls.cert, tls.key, self.tls is not None, will,
+        )  # fmt: skip
+
+
+class MqttDriver:
+    """One broker, subscribed."""
+
+    def __init__(self, config: MqttConfig, clock: Clock) -> None:
+        """Sort the tags by what brings them; nothing is opened yet."""
+        self._config = config
+        self._clock = clock
+        self._scalers = {tag.id: Scaler(tag) for tag in config.tags}
+        self._topics: dict[str, list[tuple[MqttTag, Path_ | None, Path_ | None]]] = {}
+        self._metrics: dict[tuple[str, str, str, str], list[MqttTag]] = {}
+        self._nodes: dict[tuple[str, str], Node] = {}
+        self._asked_ns: dict[tuple[str, str], int] = {}
+        self._started_ms = 0
+        self._told: set[tuple[str, str]] = set()
+        for tag in config.tags:
+            self._sort(tag)
+        self._link = MqttLink(config.access(None))
+
+    def _sort(self, tag: MqttTag) -> None:
+        if tag.topic is not None:
+            paths = [parse_path(text) if text else None for text in (tag.path, tag.time_path)]
+            self._topics.setdefault(tag.topic, []).append((tag, paths[0], paths[1]))
+        else:
+            key = (str(tag.group), str(tag.node), tag.device or "", str(tag.metric))
+            self._metrics.setdefault(key, []).append(tag)
+            self._nodes.setdefault(key[:2], Node())
+
+    @property
+    def dropped(self) -> int:
+        """Messages lost because they came faster than they were taken."""
+        return self._link.dropped
+
+    async def __aenter__(self) -> Self:
+        """Connect, subscribe, and ask every node for its births."""
+        self._started_ms = self._clock.utc_ns() // _NS_PER_MS
+        link = MqttLink(self._config.access(self._state(is_online=False)))
+        link.dropped, self._link = self._link.dropped, link
+        for key in self._nodes:
+            self._nodes[key] = Node()
+        self._asked_ns.clear()
+        self._told.clear()
+        topics = [(topic, self._config.qos) for topic in self._topics]
+        for group, node in self._nodes:
+            topics += [
+                (f"{_NAMESPACE}/{group}/+/{node}", 0),
+                (f"{_NAMESPACE}/{group}/+/{node}/+", 0),
+            ]
+        is_open = False
+        try:
+            await link.open(topics)
+            is_open = True
+        finally:
+            if not is_open:
+                await link.close()
+        if (state := self._state(is_online=True)) is not None:
+            link.publish(*state, qos=1, retain=True)
+        for key in self._nodes:
+            self._ask_again(key, "the agent has just come")
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        """Say goodbye and leave."""
+        if (state := self._state(is_online=False)) is not None:
+            self._link.publish(*state, qos=1, retain=True)
+        await self._link.close()
+
+    async def samples(self) -> AsyncGenerator[Sequence[Reading], None]:
+        """All that arrived since the last step; acknowledged when the next step begins.
+
+        Raises NoAnswer when the broker's connection is lost.
+        """
+        while True:
+            messages = await self._link.take()
+            now_ns = self._clock.utc_ns()
+            readings: list[Reading] = []
+            for message in messages:
+                readings += self._read(message, now_ns)
+            if readings:
+                yield readings
+            self._link.acknowledge(messages)
+
+    def _read(self, message: Message, now_ns: int) -> Iterable[Reading]:
+        if message.topic in self._topics:
+            return self._plain(message, now_ns)
+        parts = message.topic.split("/")
+        if len(parts) in (4, 5) and parts[0] == _NAMESPACE and parts[2] in KINDS:
+            return self._sparkplug(message, parts, now_ns)
+        return ()
+
+    # -- plain topics --------------------------------------------------------------------------
+
+    def _plain(self, message: Message, now_ns: int) -> Iterable[Reading]:
+        document: object = None
+        if any(path is not None for _, path, _ in self._topics[message.topic]):
+            try:
+                document = loads(message.payload)
+            except BadAnswer as error:
+                self._warn("mqtt_unreadable", message.topic, str(error))
+        for tag, path, time_path in self._topics[message.topic]:
+            raw = plain_number(message.payload if path is None else at(document, path))
+            stamp = instant_ns(at(document, time_path), tag.time_unit) if time_path else None
+            if stamp is None and message.is_retained:
+                continue  # rule 2
+            stamp = stamp if time_path else now_ns
+            yield self._sample(tag, raw, stamp, now_ns, GOOD)
+
+    # -- Sparkplug -----------------------------------------------------------------------------
+
+    def _sparkplug(self, message: Message, parts: list[str], now_ns: int) -> list[Reading]:
+        key = (parts[1], parts[3])
+        node = self._nodes.get(key)
+        kind = next(kind for kind in KINDS if kind == parts[2])
+        device = parts[4] if len(parts) == 5 else ""
+        if node is None or message.is_retained or (kind[0] == "D") != bool(device):
+            return []
+        try:
+            payload = decode(message.payload)
+        except BadAnswer as error:
+            self._warn("sparkplug_unreadable", message.topic, str(error))
+            return []
+        outcome = node.take(kind, device, payload)
+        if outcome.rebirth:
+            self._ask_again(key, outcome.rebirth)
+        return self._readings(key, outcome, payload.time_ms, now_ns)
+
+    def _readings(
+        self, key: tuple[str, str], outcome: Outcome, time_ms: int | None, now_ns: int
+    ) -> list[Reading]:
+        readings: list[Reading] = []
+        for (group, node, device, _), tags in self._metrics.items():
+            if outcome.died and (group, node) == key and device in outcome.died:
+                readings += [Sample(tag.id, now_ns, None, BAD_COMMS) for tag in tags]
+        for update in outcome.updates:
+            for tag in self._metrics.get((*key, update.device, update.name), ()):
+                readings.append(self._update(tag, update, time_ms, now_ns))
+        return readings
+
+    def _update(self, tag: MqttTag, update: Update, time_ms: int | None, now_ns: int) -> Sample:
+        told_ms = time_ms if update.metric.time_ms is None else update.metric.time_ms
+        stamp = None if told_ms is None else told_ms * _NS_PER_MS
+        return self._sample(tag, update.value, stamp, now_ns, _quality(update.metric))
+
+    def _ask_again(self, key: tuple[str, str], why: str) -> None:
+        """Ask a node for its births, not oftener than every few seconds."""
+        now_ns = self._clock.monotonic_ns()
+        asked_ns = self._asked_ns.get(key)
+        if not self._config.rebirth or (
+            asked_ns is not None and now_ns - asked_ns < _REBIRTH_EVERY_S * NS_PER_S
+        ):
+            return
+        self._asked_ns[key] = now_ns
+        _log.info("sparkplug_rebirth %s", {"device": self._config.id, "node": key, "why": why})
+        time_ms = self._clock.utc_ns() // _NS_PER_MS
+        self._link.publish(f"{_NAMESPACE}/{key[0]}/NCMD/{key[1]}", rebirth_request(time_ms))
+
+    def _state(self, *, is_online: bool) -> tuple[str, bytes] | None:
+        """The host's STATE message (specification 6.4.24); its time ties death to birth."""
+        if self._config.host_id is None:
+            return None
+        body = json.dumps({"online": is_online, "timestamp": self._started_ms})
+        return f"{_NAMESPACE}/STATE/{self._config.host_id}", body.encode()
+
+    # -- both ----------------------------------------------------------------------------------
+
+    def _sample(
+        self, tag: MqttTag, raw: Value, stamp: int | None, now_ns: int, quality: Quality
+    ) -> Sample:
+        trusted = self._config.trust_source_time and stamp is not None and is_plausible_time(stamp)
+        time_ns = stamp if trusted and stamp is not None else now_ns
+        if tag.totaliser is not None and isinstance(raw, float):
+            raw = int(raw) if raw.is_integer() else None
+        value = self._scalers[tag.id](raw) if quality.usable else None
+        if value is None:
+            return Sample(tag.id, time_ns, None, BAD_DEVICE if quality.usable else quality)
+        doubtful = self._config.trust_source_time and not trusted
+        return Sample(tag.id, time_ns, value, UNCERTAIN_CLOCK if doubtful else quality)
+
+    def _warn(self, event: str, topic: str, why: str) -> None:
+        """Log what a topic brought; only the first of a kind in a session is loud."""
+        level = logging.DEBUG if (event, topic) in self._told else logging.WARNING
+        if len(self._told) < _MAX_TOLD:
+            self._told.add((event, topic))
+        _log.log(level, "%s %s", event, {"device": self._config.id, "topic": topic, "why": why})
+
+
+def _quality(metric: Metric) -> Quality:
+    """The Quality property (OPC's classic numbers, and 500 for stale), and history."""
+    number = metric.quality
+    if number == _STALE:
+        return BAD_COMMS
+    if number is not None and number & 0xC0 != 0xC0:
+        return _UNCERTAIN if number & 0xC0 == 0x40 else BAD_DEVICE
+    return HISTORY if metric.is_historical else GOOD
