@@ -12,7 +12,7 @@ from random import SystemRandom
 from edge_agent import __version__
 from edge_agent import config as config_
 from edge_agent.acks import LOG_HEAD, Identity
-from edge_agent.acquisition import Acquisition, DeviceState
+from edge_agent.acquisition import Acquisition, DeviceState, DeviceStatus
 from edge_agent.clock import NS_PER_S, Clock, ClockTable, DeviceClock, SystemClock
 from edge_agent.config import AgentConfig
 from edge_agent.errors import SignerUnavailable, StoreError
@@ -69,6 +69,13 @@ def _acquisition(config: AgentConfig, clock: Clock, jitter: Callable[[], float])
         scans=True,
         gather_s=_GATHER_S,
     )
+
+
+def _count_devices(health: Health, devices: Sequence[DeviceStatus]) -> None:
+    health.devices_up = sum(item.state is DeviceState.UP for item in devices)
+    health.devices_not_up = len(devices) - health.devices_up
+    health.overruns = sum(item.overruns for item in devices)
+    health.renewals = sum(item.renewals for item in devices)
 
 
 class Agent:
@@ -188,10 +195,7 @@ class Agent:
         while True:
             devices = self._acquisition.status()
             health = self.health
-            health.devices_up = sum(item.state is DeviceState.UP for item in devices)
-            health.devices_not_up = len(devices) - health.devices_up
-            health.overruns = sum(item.overruns for item in devices)
-            health.renewals = sum(item.renewals for item in devices)
+            _count_devices(health, devices)
             health.restarts = self._keeper.restarts.total() + self._acquisition.restarts
             health.key_warning = self._scribe.warning(self._clock.utc_ns())
             plain = [asdict(item) for item in devices]

@@ -297,8 +297,10 @@ def _resolve_paths(value: dict[str, Any], folder: Path) -> None:
     for part, names in [*parts, *_device_paths(value)]:
         if isinstance(part, dict):
             part.update({name: absolute(part[name]) for name in names if name in part})
-    for device in value.get("devices") or []:
-        resolve_paths(device, folder, Path(value.get("state_dir") or folder))
+    state_dir = Path(value["state_dir"]) if isinstance(value.get("state_dir"), str) else folder
+    devices = value.get("devices")
+    for device in devices if isinstance(devices, list) else ():
+        resolve_paths(device, folder, state_dir)
 
 
 def _device_paths(value: dict[str, Any]) -> list[tuple[Any, tuple[str, ...]]]:

@@ -14,6 +14,7 @@ from edge_agent.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]
 PLANT = yaml.safe_load((ROOT / "configs/plants/aluminium.yaml").read_text(encoding="utf-8"))
+PLAN = ROOT / "configs/plants/aluminium.plan.yaml"
 TEXT = (ROOT / "configs/plants/aluminium.yaml").read_text(encoding="utf-8")
 slow = settings(
     deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -52,6 +53,7 @@ PLACES = [place for place in places(PLANT) if place]
 
 
 def outcome(path, text):
+    (path.parent / PLAN.name).write_text(PLAN.read_text(encoding="utf-8"), encoding="utf-8")
     path.write_text(text, encoding="utf-8", errors="surrogatepass")
     try:
         loaded = config_.load(path)

@@ -419,5 +419,6 @@ def test_a_lapsed_calibration_is_a_reservation(build_site, counter, rate, entry)
     site = build_site("steel", steel_readings(counter, rate), lapse)
     site.enter("october", steel_entries(entry))
     lapsed = [text for text in site.make().plain["reservations"] if "calibration" in text]
-    assert len(lapsed) == 1
-    assert "grid: its calibration ended on 2026-10-15" in lapsed[0]
+    (ended,) = [text for text in lapsed if text.startswith("meter ")]
+    assert "grid: its calibration ended on 2026-10-15" in ended
+    assert any("uncertain (calibration): grid" in text for text in lapsed)

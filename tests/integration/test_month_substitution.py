@@ -49,7 +49,7 @@ def test_a_dead_belt_weigher_is_filled_hour_by_hour_from_the_redundant_one(month
     hours = found["substitutions"]
     assert [item["hour"] for item in hours] == [T0 + hour * HOUR_NS for hour in range(700, HOURS)]
     assert {item["method"] for item in hours} == {"redundant_meter"}
-    assert {item["source"] for item in hours} == {"k1_clinker_spare belt weigher B2 1.0"}
+    assert {item["source"] for item in hours} == {"k1_clinker_spare belt weigher B2 class 1.0"}
     measured = Decimal(15_500_000 * 700 // HOURS) / 100
     assert float(found["value"]) == pytest.approx(float(measured) + 44 * 210.0, rel=1e-12)
     assert float(found["completeness"]) == pytest.approx(700 / HOURS, abs=1e-6)

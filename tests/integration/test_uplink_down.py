@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from edge_agent.agent import Agent
+from edge_agent.clock import Synchronisation
 from edge_agent.config import AgentConfig
 from edge_agent.outbox import Outbox
 from edge_agent.wire import keys
@@ -35,6 +36,9 @@ class FastClock:
 
     def utc_ns(self):
         return self._utc_ns + self.monotonic_ns()
+
+    def synchronisation(self):
+        return Synchronisation(is_synchronised=True)
 
     async def sleep(self, seconds):
         await asyncio.sleep(seconds / SPEED)

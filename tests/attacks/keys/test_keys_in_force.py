@@ -50,8 +50,7 @@ def test_a_backlog_received_ten_days_after_the_key_s_end_is_accepted_as_late(pla
 
 def test_a_backlog_received_sixty_days_after_waits_for_an_operator(plant, signer, caplog):  # 29
     first = batch(signer, first_ns=END - 2 * DAY)
-    day = (DAY, DAY + MINUTE)
-    second = batch(signer, after(ChainHead(), first), first_ns=END - DAY, mono=day)
+    second = batch(signer, after(ChainHead(), first), first_ns=END - DAY)
     plant.clock.now_ns = END + 60 * DAY
     assert plant.offer(first) is Verdict.HELD
     assert plant.offer(second) is Verdict.HELD

@@ -72,7 +72,7 @@ devices:
 def test_check_says_what_a_right_configuration_holds(write, capsys):
     code, out, err = run("check", write(GOOD), capsys=capsys)
     assert code == 0
-    assert out.endswith("ok: 1 devices, 4 tags, 0 potlines, 4 series\n")
+    assert out.endswith("ok: 1 devices, 4 tags, 0 potlines, 0 kilns, 0 units, 4 series\n")
     assert err == []
 
 

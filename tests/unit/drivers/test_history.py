@@ -12,7 +12,7 @@ from edge_agent.drivers.base import Tag
 from edge_agent.drivers.history import Backfill, HistoryConfig, HistoryReader
 from edge_agent.drivers.opcua import OpcUaConfig
 from edge_agent.pipeline import Pipeline
-from edge_agent.readings import BAD_DEVICE, GOOD, Quality, Reason, Sample, Severity
+from edge_agent.readings import BAD_DEVICE, Quality, Reason, Sample, Severity
 from edge_agent.wire.batch import EVENT_TYPES
 
 T0 = 1_790_000_040 * NS_PER_S  # a whole minute
@@ -293,7 +293,7 @@ async def test_a_gap_longer_than_the_lateness_is_accounted_as_if_it_had_not_been
     async for readings in filler.fill(session):
         take(readings)
     await live(190)
-    good = {t: r for t, r in rows.items() if r.quality == GOOD}
+    good = {t: r for t, r in rows.items() if r.quality.severity is Severity.GOOD}
     assert len(good) == full_minutes
     assert all(r.value == 29.5 for r in good.values())
     assert not [e for e in events if e["type"] == "late_samples"]

@@ -15,7 +15,7 @@ from edge_agent.calc.pot_block import PotBlock
 from edge_agent.calc.recompute import Piece, recompute
 from edge_agent.config import AgentConfig
 from edge_agent.pipeline import Pipeline
-from edge_agent.pipeline.pipeline import decode_readings, encode_readings
+from edge_agent.pipeline.journal import decode_readings, encode_readings
 from edge_agent.readings import BAD_DEVICE, AnodeEffect, Sample, Waveform
 
 NS = 10**9
