@@ -71,6 +71,13 @@ def _acquisition(config: AgentConfig, clock: Clock, jitter: Callable[[], float])
     )
 
 
+def _observe(clock: DeviceClock, readings: Sequence[Reading]) -> None:
+    """The devices' time is the newest that any of them told."""
+    for reading in readings:
+        span = (len(reading) - 1) * reading.period_ns if isinstance(reading, Waveform) else 0
+        clock.observe(reading.time_ns + span)
+
+
 def _count_devices(health: Health, devices: Sequence[DeviceStatus]) -> None:
     health.devices_up = sum(item.state is DeviceState.UP for item in devices)
     health.devices_not_up = len(devices) - health.devices_up
@@ -172,15 +179,9 @@ class Agent:
                 1 if isinstance(reading, Sample) else len(reading) for reading in readings
             )
             if isinstance(self._clock, DeviceClock):
-                self._observe(self._clock, readings)
+                _observe(self._clock, readings)
             settled_ns = self._acquisition.settled_ns()
             await loop.run_in_executor(self._worker, self._take, readings, settled_ns)
-
-    @staticmethod
-    def _observe(clock: DeviceClock, readings: Sequence[Reading]) -> None:
-        for reading in readings:
-            span = (len(reading) - 1) * reading.period_ns if isinstance(reading, Waveform) else 0
-            clock.observe(reading.time_ns + span)
 
     async def _tick(self) -> None:
         """Minutes end although no reading arrives; the journal is written in time."""
