@@ -1,7 +1,7 @@
 """The log's part of a bundle: that everything signed in it stands in one witnessed tree.
 
     log/checkpoint       the oldest checkpoint that covers all of it, with its cosignatures
-    log/inclusion.cbor   leaf indexes of batches, configurations and lab documents, and the hashes
+    log/inclusion.cbor   leaf indexes of batches and configurations, and the hashes
                          that with those leaves give the checkpoint's root
 
 ``pack`` reads the tree; ``check`` is pure and runs offline.
@@ -49,7 +49,11 @@ class Checked:
 def leaves_of(
     site: str, ranges: Sequence[BatchRange], files: Mapping[str, bytes]
 ) -> dict[str, bytes]:
-    """Leaf data of everything signed in a bundle, by a name that is unique in it."""
+    """Leaf data of batches and configurations in a bundle, by a name that is unique in it.
+
+    Raises:
+        BundleError: a configuration is missing.
+    """
     found: dict[str, bytes] = {}
     for item in ranges:
         for place, sha256 in enumerate(item.hashes):
@@ -57,6 +61,9 @@ def leaves_of(
             found[f"{item.agent}/{seq}"] = merkle.batch_leaf(site, item.agent, seq, sha256)
         for digest in item.configs:
             name = f"configs/{digest.hex()}.cose"
+            if name not in files:
+                message = f"{name}: a batch names this configuration, which is missing"
+                raise BundleError(message)
             sha256 = hashlib.sha256(files[name]).digest()
             id_ = f"{item.agent}/{digest.hex()}"
             found[id_] = merkle.document_leaf("config", site, id_, 1, sha256)

@@ -68,8 +68,8 @@ def _steps(path: Path, trust: Trust | None, tell: Callable[[str], None]) -> Prov
     record = cbor.decode(bundle.files["month.cbor"])
     reader = BatchReader()
     ranges = _replay(bundle, record["site"], keys, reader, tell)
-    configuration = _configuration(bundle, keys, ranges, tell)
     log = _log(bundle, record["site"], ranges, trust, tell)
+    configuration = _configuration(bundle, keys, ranges, tell)
     _software(reader, trust, tell)
     papers = lab.check(record["site"], bundle_.lab_documents(bundle), persons)
     tell(

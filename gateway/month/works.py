@@ -42,6 +42,7 @@ ENTERPRISE = Formula(
 )
 INTENSITY = quotient("E", "P", _GUIDE)
 HEAT_FLOW = Formula("FC × NCV × CC × 44/12", _GUIDE, lambda FC, NCV, CC: FC * NCV * CC * CO2_PER_C)
+OXIDISED = Formula("E × OF/100", _GUIDE, lambda E, OF: E * OF / 100)
 CARBON_FLOW = Formula("M × C × 44/12", _GUIDE, lambda M, C: M * C * CO2_PER_C)
 FACTOR_FLOW = Formula("M × EF", _GUIDE, lambda M, EF: M * EF)
 UNIT = Formula("IN − OUT", _GUIDE, lambda IN, OUT: IN - OUT)
@@ -109,12 +110,12 @@ def _item(
 
 @dataclass(frozen=True, slots=True)
 class _Flow:
-    """A unit's flow: its carbon as CO2 [t]; ``counted`` where the form counts it (by heat)."""
+    """A unit's flow: its carbon as CO2 [t], and what of it the form counts (flows by heat)."""
 
     co2: MonthValue
     amount: MonthValue
     item: str
-    counted: bool
+    counted: MonthValue | None
 
 
 def _units(work: Work, units: Sequence[Mapping[str, Any]]) -> None:
@@ -145,7 +146,7 @@ def _unit(
     """
     scope = unit["id"]
     entered, left = (
-        _sum(work, name, scope, [flow.co2 for flow in flows if flow.counted])
+        _sum(work, name, scope, [flow.counted for flow in flows if flow.counted is not None])
         for name, flows in (("unit_in_co2_t", inputs), ("unit_out_co2_t", outputs))
     )
     emitted = work.compute("unit_co2_t", scope, UNIT, {"IN": entered, "OUT": left})
@@ -170,7 +171,17 @@ def _flow(work: Work, unit: Mapping[str, Any], flow: Mapping[str, Any]) -> _Flow
     scope = f"{unit['id']}.{flow['id']}"
     moved = amount(work, "flow_amount", scope, unit=flow["unit"])
     co2 = _flow_co2(work, scope, flow, moved)
-    return _Flow(co2, moved, flow["item"], flow["basis"] == "heat")
+    counted = _counted(work, scope, flow["item"], co2) if flow["basis"] == "heat" else None
+    return _Flow(co2, moved, flow["item"], counted)
+
+
+def _counted(work: Work, scope: str, item: str, co2: MonthValue) -> MonthValue:
+    """What the form counts of a flow by heat: oxidised where the set's option says so."""
+    if work.option("oxidation_in_steel", "none") == "none":
+        return co2
+    factor = work.factor(f"fuel.{item}.oxidation")
+    share = work.add_factor("fuel_oxidation", scope, factor, scale=100, unit="%")
+    return work.compute("flow_oxidised_co2_t", scope, OXIDISED, {"E": co2, "OF": share})
 
 
 def _flow_co2(work: Work, scope: str, flow: Mapping[str, Any], moved: MonthValue) -> MonthValue:

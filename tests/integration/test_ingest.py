@@ -18,9 +18,10 @@ import pytest
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
 
+from edge_agent.clock import SystemClock
 from edge_agent.readings import Columns
 from edge_agent.wire import batch as wire_batch
-from edge_agent.wire import cbor, cose, messages
+from edge_agent.wire import cbor, cose, messages, notes
 from edge_agent.wire.batch import Batch, ClockState
 from edge_agent.wire.cose import MessageType
 from edge_agent.wire.keys import create_signer, public_key
@@ -28,6 +29,8 @@ from gateway import audit, cli
 from gateway.config import load
 from gateway.ledger import Ledger
 from gateway.store import open_store
+from gateway.witness import Witness
+from gateway.witness_http import serving
 
 ROOT = Path(__file__).parents[2]
 SITE = "al-001"
@@ -497,3 +500,42 @@ def test_wrong_configuration_ends_with_two_and_one_line(gateway):
     assert gateway.process.wait(DEADLINE_S) == 2
     (line,) = gateway.log.read_text(encoding="utf-8").splitlines()
     assert "gateway.yaml:3: mqtt.keepalive: unknown key (did you mean 'keepalive_s'?)" in line
+
+
+def test_a_running_gateway_states_its_log_and_has_it_witnessed(gateway, agent, tmp_path, capsys):
+    log_signer, own = create_signer(tmp_path / "log.pem"), create_signer(tmp_path / "witness.pem")
+    origin, name = "carbon-log/local", "witness.example"
+    known = [notes.note_key(origin, log_signer.public_spki())]
+    witness = Witness(tmp_path / "w" / "witness.sqlite", name, own, known, SystemClock())
+    key = notes.note_key(name, own.public_spki())
+    with serving(witness, "127.0.0.1", 0) as (host, port):
+        text = gateway.path.read_text(encoding="utf-8").replace(
+            "keys: {ack: ack.pem}", "keys: {ack: ack.pem, log: log.pem}"
+        )
+        text += (
+            "log:\n  checkpoint_s: 1\n  witnesses:\n"
+            f"    - {{name: {name}, public_key: witness.pub.pem, url: 'http://{host}:{port}'}}\n"
+        )
+        gateway.path.write_text(text, encoding="utf-8")
+        gateway.start()
+        agent.configure()
+        made = agent.batches(2)
+        for number, raw in enumerate(made, 1):
+            agent.send(raw)
+            told = until(
+                lambda size=number + 1: next(
+                    (ack for ack in agent.acks if ack.log and notes.parse(ack.log)[0].size == size),
+                    None,
+                ),
+                "the checkpoint in an ack",
+            )
+            head = notes.verify_checkpoint(told.log, known[0])
+            ledger = gateway.ledger()
+            assert head.root == ledger.tree.root(head.size)
+            lines = until(
+                lambda tree=ledger.tree, size=head.size: tree.cosignatures(size), "the cosignature"
+            )
+            assert notes.cosigned_at(head, lines, key)
+            ledger.close()
+    assert cli.main(["log", str(gateway.path)]) == 0
+    assert f"{name}" in capsys.readouterr().out

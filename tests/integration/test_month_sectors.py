@@ -259,6 +259,35 @@ def test_a_blast_furnace_gives_the_worked_case(steel, cases, figures_of):
     assert found["unit_co2_t", "bf1"]["reported"] == cases["ST-07"]["E_unit"]
 
 
+def test_the_oxidation_switch_reaches_the_units_and_leaves_their_balance_alone(
+    build_site, counter, rate, entry, figures_of, steel
+):
+    def switch(plain, _plan):
+        plain["overrides"] = [
+            {
+                "id": "options.oxidation_in_steel",
+                "value": "by_state",
+                "reason": "order of the provincial authority",
+                "evidence": "ab" * 32,
+            }
+        ]
+
+    site = build_site("steel", steel_readings(counter, rate), switch)
+    site.enter("october", steel_entries(entry))
+    found, plain = figures_of(site.make()), figures_of(steel[1])
+    flows = {key: value for key, value in plain.items() if key[0] == "flow_co2_t"}
+    entered = {"bf1.coke": 0.98, "bf1.coal": 0.98, "bf1.cog": 0.99, "bf1.bfg_used": 0.99}
+    assert entered.keys() <= {scope for _, scope in flows}, sorted(scope for _, scope in flows)
+    expected = math.fsum(
+        float(flows["flow_co2_t", scope]["value"]) * share for scope, share in entered.items()
+    )
+    assert float(found["unit_in_co2_t", "bf1"]["value"]) == pytest.approx(expected, rel=1e-12)
+    assert (
+        found["unit_balance_co2_t", "bf1"]["value"] == plain["unit_balance_co2_t", "bf1"]["value"]
+    )
+    assert found["unit_co2_t", "bf1"]["value"] != plain["unit_co2_t", "bf1"]["value"]
+
+
 def test_a_converter_is_balanced_over_every_flow(steel, cases, figures_of):
     found = figures_of(steel[1])
     assert found["unit_balance_co2_t", "bof1"]["reported"] == cases["ST-09"]["E"]
