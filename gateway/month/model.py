@@ -93,7 +93,11 @@ class MonthValue:
     @property
     def relative_uncertainty(self) -> float | None:
         """Expanded relative uncertainty, k = 2; None where nothing states one."""
-        if self.uncertain is None or not self.uncertain.sensitivities:
+        if self.uncertain is None:
+            return None
+        if not self.uncertain.sensitivities and not self.uncertain.unstated:
+            return 0.0  # counted or configured: exact
+        if not self.uncertain.sensitivities:
             return None
         return self.uncertain.relative_expanded
 

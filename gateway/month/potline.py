@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from edge_agent.calc import aluminium, pfc
-from edge_agent.calc.uncertainty import Uncertain
+from edge_agent.calc.uncertainty import Uncertain, exact, with_standard
 from edge_agent.calc.windows import MINUTE_NS, NS_PER_S
 from gateway.month import anode, gases
 from gateway.month.amounts import amount
@@ -91,17 +91,20 @@ def _effects(work: Work, line: Mapping[str, Any]) -> LineEffects:
         for name in ("observed_s", "ae_s", "ae_count", "ae_ov_vs")
     }
     work.add("pots", scope, len(numbers), source="configuration", uncertain=Uncertain(len(numbers)))
-    days = _leaf(
-        work, "cell_days", scope, sums["observed_s"] / DAY_S,
-        series=names["observed_s"], note=f"out of circuit {out_days:.4f} d", **common,
+    period_s, effects = float(line["sample_period_s"]), round(sums["ae_count"])
+    observed_d = sums["observed_s"] / DAY_S
+    days = work.add(
+        "cell_days", scope, observed_d, series=names["observed_s"],
+        uncertain=_sampled(f"cell_days of {scope}", observed_d, period_s / DAY_S, len(numbers)),
+        note=f"out of circuit {out_days:.4f} d", **common,
     )  # fmt: skip
-    count = _leaf(
-        work, "ae_count", scope, round(sums["ae_count"]),
-        series=names["ae_count"], method=MEASURED, **common,
+    count = work.add(
+        "ae_count", scope, effects, series=names["ae_count"], method=MEASURED,
+        uncertain=exact(effects), **common,
     )  # fmt: skip
-    minutes = _leaf(
-        work, "ae_minutes", scope, sums["ae_s"] / 60,
-        series=names["ae_s"], method=MEASURED, **common,
+    minutes = work.add(
+        "ae_minutes", scope, sums["ae_s"] / 60, series=names["ae_s"], method=MEASURED,
+        uncertain=_sampled(f"ae_minutes of {scope}", sums["ae_s"] / 60, period_s / 60, effects), **common,
     )  # fmt: skip
     work.compute("aef", scope, AEF, {"N": count, "D": days})
     work.compute("aed", scope, AED, {"T": minutes, "N": count})
@@ -129,8 +132,17 @@ def _tell_apart(work: Work, line: Mapping[str, Any], sums: Mapping[str, float]) 
         )
 
 
+def _sampled(name: str, value: float, period: float, stretches: int) -> Uncertain:
+    """A sum of stretches that begin and end between two samples.
+
+    Each end is rectangular over one sample period, so a stretch's error is triangular within one
+    period either way: u = period / sqrt(6) (GUM 4.3.9), and n of them add in squares.
+    """
+    return with_standard(f"sampling of {name}", value, period * math.sqrt(stretches / 6))
+
+
 def _leaf(work: Work, parameter: str, scope: str, value: float | None, **more: Any) -> MonthValue:
-    """A value that the pots' own sums give; nobody has stated the detector's uncertainty."""
+    """A value whose measuring nobody has stated the uncertainty of."""
     name = f"effect detector {parameter}"
     given = None if value is None else Uncertain(float(value), {}, frozenset({name}))
     return work.add(parameter, scope, value, uncertain=given, **more)

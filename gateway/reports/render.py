@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 from openpyxl import Workbook
 from openpyxl.styles import Alignment, Font, PatternFill
 from openpyxl.utils import get_column_letter
+from openpyxl.worksheet.properties import PageSetupProperties
 from openpyxl.worksheet.worksheet import Worksheet
 
 from edge_agent.calc.windows import to_local
@@ -175,6 +176,12 @@ def to_xlsx(plain: Any) -> bytes:
     _substitutions_sheet(book.create_sheet("substituted 替代"), plain)
     _effects_sheet(book.create_sheet("effects 效应"), plain)
     _evidence_sheet(book.create_sheet("evidence 证据"), plain)
+    for each in book.worksheets:  # printed, a page is as wide as the sheet
+        each.page_setup.orientation = "landscape"
+        each.page_setup.paperSize = each.PAPERSIZE_A3
+        each.page_setup.fitToHeight = 0
+        each.sheet_properties.pageSetUpPr = PageSetupProperties(fitToPage=True)
+        each.print_title_rows = "4:4" if each is sheet else "1:1"
     book.properties.created = datetime(2000, 1, 1, tzinfo=UTC).replace(tzinfo=None)
     out = io.BytesIO()
     book.save(out)

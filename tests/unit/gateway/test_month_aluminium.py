@@ -212,7 +212,20 @@ def test_an_uncertain_slope_counts_once_for_both_gases(compute_month):
     """CF4 and C2F6 share slope and metal: relative uncertainties add fully, not by squares."""
     month = compute_month({"pfc_route": "slope"})
     slope, share = 0.06, month.get("pfc_co2e_t", "line1").relative_uncertainty
-    assert share == pytest.approx(2 * slope / 1.959964, rel=1e-3)
+    effects, minutes, days = (
+        value(month, name) for name in ("ae_count", "ae_minutes", "cell_days")
+    )
+    sampled = 1 / 60 * math.sqrt(effects / 6) / minutes  # ends between two samples of 1 s
+    in_circuit = 1 / 86_400 * math.sqrt(value(month, "pots") / 6) / days
+    parts = (2 * slope / 1.959964, 2 * sampled, 2 * in_circuit)
+    assert share == pytest.approx(math.hypot(*parts), rel=1e-6)
+    assert share > 2 * slope / 1.959964
+
+
+def test_what_was_counted_is_exact(compute_month):
+    month = compute_month({"pfc_route": "slope"})
+    assert month.get("pots", "line1").relative_uncertainty == 0.0
+    assert month.get("ae_count", "line1").relative_uncertainty == 0.0
 
 
 def test_meters_without_an_accuracy_class_are_named_as_unstated(compute_month):
