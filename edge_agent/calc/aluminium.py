@@ -78,6 +78,18 @@ def net_from_gross(gross_t: float, loss_rate: float) -> float:
     return gross_t * (1 - loss_rate)
 
 
+def anode_co2_by_tonne(metal_t: float, ef_tco2_per_t: float) -> float:
+    """Anode CO2 [t] by a default factor a tonne of metal [tCO2/t Al].
+
+    Raises:
+        CalculationError: an input is negative.
+    """
+    if not min(metal_t, ef_tco2_per_t) >= 0:
+        message = f"metal {metal_t} t, factor {ef_tco2_per_t}: both must be at least 0"
+        raise CalculationError(message)
+    return metal_t * ef_tco2_per_t
+
+
 def check_net_consumption(net_consumption_t_per_t: float, efficiency_percent: float) -> None:
     """Refuse an anode consumption below what the reaction itself needs.
 

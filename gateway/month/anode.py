@@ -19,9 +19,13 @@ def _of_net(M: float, S: float, A: float) -> float:
     return aluminium.anode_co2(M, 1.0, S / 100, A / 100)
 
 
+def _net_by_loss(G: float, L: float) -> float:
+    return aluminium.net_from_gross(G, L)
+
+
 PER_METAL = Formula("P × NC × (1 − S/100 − A/100) × 44/12", _CLAUSE, _co2)
 OF_NET = Formula("M × (1 − S/100 − A/100) × 44/12", _CLAUSE, _of_net)
-NET_BY_LOSS = Formula("G × (1 − L)", _CLAUSE, lambda G, L: G * (1 - L))
+NET_BY_LOSS = Formula("G × (1 − L)", _CLAUSE, _net_by_loss)
 NET_BY_BUTTS = Formula("G − B", _CLAUSE, lambda G, B: G - B)
 NET_PER_TONNE = quotient("M", "P", _CLAUSE)
 

@@ -8,6 +8,7 @@ from typing import Any
 from edge_agent.calc import aluminium, pfc
 from edge_agent.calc.uncertainty import Uncertain, exact, with_standard
 from edge_agent.calc.windows import MINUTE_NS, NS_PER_S
+from edge_agent.errors import CalculationError
 from gateway.month import anode, gases
 from gateway.month.amounts import amount
 from gateway.month.formula import Formula, quotient
@@ -49,7 +50,26 @@ def potline(work: Work, line: Mapping[str, Any]) -> MonthValue:
     )
     work.compute("intensity_process", scope, INTENSITY, {"E": total, "P": metal})
     gases.low_voltage(work, line, metal)
+    _tell_implausible(work, line)
     return total
+
+
+def _tell_implausible(work: Work, line: Mapping[str, Any]) -> None:
+    """What a reader should ask about: carbon below the reaction's need, CF4 off the usual range."""
+    scope = line["id"]
+    consumption = work.result.get("net_consumption", scope)
+    try:
+        efficiency = line["current_efficiency_percent"]
+        aluminium.check_net_consumption(float(consumption.value or 0), efficiency)
+    except CalculationError as error:
+        work.reserve(f"{scope}: {error} 炭耗低于理论值")
+    factor = float(work.result.get("ef_cf4", scope).value or 0)
+    if (found := pfc.plausibility(factor)) is not pfc.Plausibility.USUAL:
+        low, high = pfc.USUAL_CF4_KG_PER_T
+        work.reserve(
+            f"{scope}: CF4 {factor:.4g} kg/t Al is {found.value}, usual is {low:g} to {high:g} "
+            "CF4排放因子超出常见范围"
+        )
 
 
 def _scales(work: Work, scope: str) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from edge_agent import factor_sets
-from edge_agent.calc import aluminium, anode_routes, pfc, process
+from edge_agent.calc import aluminium, pfc, process
 from edge_agent.calc.anode_effect import PotDetector
 from edge_agent.calc.combustion import burn
 from edge_agent.calc.defaults import Measured, fuel_use
@@ -28,24 +28,24 @@ def _anode(case: Case) -> Steps:
         "EF_anode": ef,
         "E_anode": aluminium.anode_co2(case["P_t"], case["NC_tC_per_t"], case["S"], case["A"]),
         "EF_anode_2dp": ef_2dp,
-        "E_anode_from_rounded_EF": anode_routes.co2_by_tonne(case["P_t"], ef_2dp),
+        "E_anode_from_rounded_EF": aluminium.anode_co2_by_tonne(case["P_t"], ef_2dp),
     }
 
 
 def _gross_anode(case: Case) -> Steps:
-    net_t = anode_routes.net_anode_by_loss(case["gross_anode_t"], case["loss_rate"])
+    net_t = aluminium.net_from_gross(case["gross_anode_t"], case["loss_rate"])
     return {
         "net_anode": net_t,
-        "NC_implied": anode_routes.consumption_per_tonne(net_t, case["P_t"]),
+        "NC_implied": aluminium.net_consumption(net_t, 0, case["P_t"]),
         "E_anode": aluminium.anode_co2(net_t, 1, case["S"], case["A"]),
     }
 
 
 def _weighed_anode(case: Case) -> Steps:
-    net_t = anode_routes.net_anode_by_butts(case["anodes_set_t"], case["butts_returned_t"])
-    consumption = anode_routes.consumption_per_tonne(net_t, case["P_t"])
+    anodes_t, butts_t = case["anodes_set_t"], case["butts_returned_t"]
+    consumption = aluminium.net_consumption(anodes_t, butts_t, case["P_t"])
     co2 = aluminium.anode_co2(case["P_t"], consumption, case["S"], case["A"])
-    return {"net_anode": net_t, "NC": consumption, "E_anode": co2}
+    return {"net_anode": anodes_t - butts_t, "NC": consumption, "E_anode": co2}
 
 
 def _gases(gases: pfc.Pfc, gwp_cf4: float, gwp_c2f6: float) -> Steps:

@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import pytest
 
-from edge_agent.calc import anode_routes, cement
+from edge_agent.calc import aluminium, cement
 from edge_agent.calc.aluminium import anode_co2
 from edge_agent.calc.combustion import co2_by_heating_value
 from edge_agent.calc.deadlines import storage_deadline
@@ -49,18 +49,20 @@ def test_a_report_refuses_what_its_formula_refuses():
 
 
 def test_anode_routes_refuse_what_cannot_be():
-    with pytest.raises(CalculationError, match="5 t butts of 4 t anodes"):
-        anode_routes.net_anode_by_butts(4, 5)
-    with pytest.raises(CalculationError, match=r"loss_rate is 15\.18"):
-        anode_routes.net_anode_by_loss(100, 15.18)
-    with pytest.raises(CalculationError, match="NC is not defined"):
-        anode_routes.consumption_per_tonne(4, 0)
+    with pytest.raises(CalculationError, match=r"butts 5 t"):
+        aluminium.net_consumption(4, 5, 100)
+    with pytest.raises(CalculationError, match=r"loss 15\.18"):
+        aluminium.net_from_gross(100, 15.18)
+    with pytest.raises(CalculationError, match="metal 0 t"):
+        aluminium.net_consumption(4, 0, 0)
+    with pytest.raises(CalculationError, match="-1"):
+        aluminium.anode_co2_by_tonne(-1, 1.424)
 
 
 def test_the_draft_s_default_a_tonne_is_that_of_nc_0_398():
     """domain-china.md 3.3: 1.424 tCO2/t is NC 0.398 with S 2 % and A 0.4 %."""
     measured = anode_co2(1000, 0.398, 0.02, 0.004)
-    assert abs(measured - anode_routes.co2_by_tonne(1000, 1.424)) < 0.5
+    assert abs(measured - aluminium.anode_co2_by_tonne(1000, 1.424)) < 0.5
 
 
 def test_a_deadline_counts_calendar_days_from_the_month_s_last_day():
