@@ -15,6 +15,7 @@ from edge_agent.clock import NS_PER_S
 from edge_agent.errors import TrustError
 from edge_agent.wire.batch import VerifiedBatch
 from edge_agent.wire.keys import KeyRing, PublicKey, check_place
+from gateway.trust.approvals import UNAPPROVED
 from gateway.trust.keybook import announced
 
 Approvals = Callable[[str, str], Mapping[bytes, int]]
@@ -65,7 +66,7 @@ class Gate:
                 return Passage(wait="late_key")
             flags.append("late_key")
         if not self._is_approved(verified):
-            flags.append("config_unapproved")
+            flags.append(UNAPPROVED)
         try:
             new = announced(batch)
         except TrustError:

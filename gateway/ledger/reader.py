@@ -150,6 +150,21 @@ class Reader:
         rows = self._all(query, (site, agent, first_seq, last_seq))
         return [(config, first, last, first_ns) for config, first, last, first_ns in rows]
 
+    def marked(
+        self, site: str, agent: str, first_seq: int, last_seq: int
+    ) -> dict[str, tuple[int, int, int]]:
+        """By flag: how many of the agent's batches carry it, the first and the last of them."""
+        query = (
+            "SELECT flags, count(*), min(seq), max(seq) FROM batches WHERE site = ? AND agent = ?"
+            " AND seq BETWEEN ? AND ? AND flags != '' GROUP BY flags"
+        )
+        found: dict[str, tuple[int, int, int]] = {}
+        for flags, count, first, last in self._all(query, (site, agent, first_seq, last_seq)):
+            for flag in flags.split():
+                before = found.get(flag, (0, first, last))
+                found[flag] = (before[0] + count, min(before[1], first), max(before[2], last))
+        return found
+
     def key_ring(self) -> KeyRing:
         """The public keys ever enrolled; when each was valid was judged at acceptance."""
         rows = self._all("SELECT site, agent, spki FROM enrolments", ())

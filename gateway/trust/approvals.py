@@ -26,6 +26,8 @@ from gateway.trust.changes import Change, changes
 from gateway.trust.people import People
 from gateway.trust.statements import Statement
 
+UNAPPROVED = "config_unapproved"
+"""Flag in the ledger of a batch under a configuration that nobody approved."""
 Approved = Mapping[bytes, int]
 """Approved configurations by digest, each with the time from which it holds [ns UTC]."""
 

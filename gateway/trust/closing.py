@@ -48,6 +48,12 @@ def judge(
         closing.objections += approvals.objections(uses, holding)
     else:
         closing.notes.append("no second person approves configurations (approval: off)")
+    closing.notes += [
+        f"{count} batches of {agent} between {low} and {high} are marked {flag}"
+        for agent, first, last in ranges
+        for flag, (count, low, high) in sorted(ledger.marked(site, agent, first, last).items())
+        if flag != approvals.UNAPPROVED
+    ]
     closing.changes += _changes(ledger, site, uses)
     closing.objections += [
         f"batches {max(one.first_seq, first)}-{min(one.last_seq, last)} of {agent} are suspect:"

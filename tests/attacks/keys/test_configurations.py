@@ -130,6 +130,23 @@ def test_a_configuration_s_digest_is_that_of_its_bytes_and_not_what_anybody_says
     assert plant.reasons() == {"signature": 1, "unknown_key": 1}
 
 
+def test_a_month_names_the_batches_that_the_gateway_marked(plant, signer):  # 39
+    head = ChainHead()
+    for first_ns in (NOW - 60 * 10**9, NOW + 86_400 * 10**9, NOW + 86_460 * 10**9):
+        raw = batch(signer, head, first_ns=first_ns)
+        assert plant.offer(raw) is Verdict.ACCEPTED
+        head = after(head, raw)
+    plant.settle()
+    marked = [row.seq for row in plant.rows() if "clock_future" in row.flags]
+    assert marked == [2, 3]
+    text = f"2 batches of {AGENT} between 2 and 3 are marked clock_future"
+    assert text in judged(plant, required=False).notes
+    (untouched,) = closing.judge(
+        plant.ledger, plant.people, SITE, [(AGENT, 1, 1)], required=False
+    ).notes
+    assert "approval: off" in untouched
+
+
 def test_suspect_batches_keep_the_month_open(plant, signer):  # 31
     head = ChainHead()
     for _ in range(3):
