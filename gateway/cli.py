@@ -108,6 +108,17 @@ def check(arguments: Arguments) -> int:
     return OK
 
 
+def _check_ledger(ledger: Ledger, config: GatewayConfig) -> int:
+    checked = ledger_audit.check(ledger, checkpoints.of_config(ledger, config).key)
+    print(
+        f"ledger: {checked.batches} batches, {checked.leaves} leaves, "
+        f"{checked.checkpoints} checkpoints, {len(checked.findings)} findings"
+    )
+    for finding in checked.findings:
+        print(f"  {finding}")
+    return FAILED if checked.findings else OK
+
+
 def rebuild(arguments: Arguments) -> int:
     """Make the store again from the ledger."""
     with _opened(load(arguments.config)) as (ledger, store):
@@ -117,18 +128,13 @@ def rebuild(arguments: Arguments) -> int:
 
 
 def compare(arguments: Arguments) -> int:
-    """Compare the store with the ledger, and the ledger with its roots."""
+    """Compare the ledger with its roots, and the store with the ledger."""
     config = load(arguments.config)
+    if arguments.ledger_only:
+        with closing(Ledger(config.ledger_path)) as ledger:
+            return _check_ledger(ledger, config)
     with _opened(config) as (ledger, store):
-        key = checkpoints.of_config(ledger, config).key
-        checked = ledger_audit.check(ledger, key)
-        print(
-            f"ledger: {checked.batches} batches, {checked.leaves} leaves, "
-            f"{checked.checkpoints} checkpoints, {len(checked.findings)} findings"
-        )
-        for finding in checked.findings:
-            print(f"  {finding}")
-        outcome = FAILED if checked.findings else OK
+        outcome = _check_ledger(ledger, config)
         for site in _sites(arguments, ledger):
             differences = audit.compare(ledger, store, site)
             print(f"{site}: {len(differences)} differing hours")
@@ -236,6 +242,12 @@ def _site_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--site", help="only this site")
 
 
+def _ledger_only_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--ledger-only", action="store_true", help="not the store; fit for a running gateway"
+    )
+
+
 def _json_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="for programs")
 
@@ -251,7 +263,12 @@ VERBS: tuple[Verb, ...] = (
     Verb("run", "receive, verify, keep and acknowledge", run, (_config_argument,)),
     Verb("check", "check configuration and keys", check, (_config_argument,)),
     Verb("status", "show where every agent stands", status, (_config_argument, _json_option)),
-    Verb("audit", "compare store and ledger", compare, (_config_argument, _site_option)),
+    Verb(
+        "audit",
+        "compare store and ledger, ledger and log",
+        compare,
+        (_config_argument, _site_option, _ledger_only_option),
+    ),
     Verb("rebuild", "make the store again", rebuild, (_config_argument, _site_option)),
     Verb("release", "let a frozen agent go on", release, (_config_argument, _release_arguments)),
     Verb("checkpoint", "state the log now", log_desk.checkpoint, (_config_argument,)),

@@ -6,7 +6,8 @@
     A4  every checkpoint is signed, and states the root that the leaves give
     A5  every head of the log that an agent carried in a batch is one of this tree's
 
-Reads once, in memory that does not grow with the history; a finding names the leaf.
+Reads once, in memory that does not grow with the history, as of one moment while a gateway goes on
+writing; a finding names the leaf.
 """
 
 import hashlib
@@ -51,6 +52,12 @@ def check(ledger: Reader, key: NoteKey) -> LedgerCheck:
         StoreError: the file cannot be read.
     """
     result = LedgerCheck()
+    with ledger.snapshot():
+        _check(ledger, key, result)
+    return result
+
+
+def _check(ledger: Reader, key: NoteKey, result: LedgerCheck) -> None:
     ring = ledger.key_ring()
     size = ledger.tree.size()
     expected = 0
@@ -65,7 +72,6 @@ def check(ledger: Reader, key: NoteKey) -> LedgerCheck:
         result.find(f"{size} leaves for {expected} documents")
     _check_tree(ledger, result)
     _check_checkpoints(ledger, key, result)
-    return result
 
 
 def _documents(ledger: Reader) -> Iterator[tuple[bytes, str]]:

@@ -1,6 +1,7 @@
 """Everything that can be asked of the ledger."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,17 @@ class Reader:
     def close(self) -> None:
         """Close the file."""
         self._db.close()
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Until the end every question is answered as of now, whatever others write meanwhile."""
+        with schema.stored():
+            self._db.execute("BEGIN")
+        try:
+            yield
+        finally:
+            with schema.stored():
+                self._db.execute("ROLLBACK")
 
     def head(self, site: str, agent: str) -> ChainHead:
         """The agent's last accepted batch; ``ChainHead()`` before the first."""

@@ -2,6 +2,7 @@
 
 import hashlib
 import sqlite3
+from threading import Thread
 
 import pytest
 
@@ -76,6 +77,29 @@ def edit(path, *statements):
 def test_an_untouched_ledger_has_no_findings(check):
     found = check()
     assert (found.batches, found.leaves, found.checkpoints, found.findings) == (12, 14, 2, [])
+
+
+def test_a_gateway_that_goes_on_writing_is_no_finding(path, check, signer, make_batch):
+    ring = KeyRing([Enrolment(SITE, AGENT, public_key(signer.public_spki()))])
+    digest = hashlib.sha256(CONFIG).digest()
+
+    def write():
+        ledger = Ledger(path)
+        prev = ledger.head(SITE, AGENT).sha256
+        for seq in range(13, 213):
+            raw = wire_batch.sign(make_batch(seq=seq, prev=prev, config_sha256=digest), signer)
+            prev = hashlib.sha256(raw).digest()
+            ledger.append([(wire_batch.verify(raw, SITE, AGENT, ring), 1)])
+        ledger.close()
+
+    writer = Thread(target=write)
+    writer.start()
+    findings = []
+    while writer.is_alive():
+        findings += check().findings
+    writer.join()
+    assert findings == []
+    assert check().batches == 212
 
 
 EDITS = {

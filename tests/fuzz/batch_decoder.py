@@ -58,7 +58,8 @@ def _edited(data: bytes) -> bytes:
     """The genuine payload with bytes replaced, put in or taken out where the input says."""
     payload = bytearray(GENUINE)
     for place in range(0, len(data) - 2, 3):
-        what, where, value = data[place], data[place + 1] * 2 % len(payload), data[place + 2]
+        what, where, value = data[place : place + 3]
+        where = (where * 2 + (what >> 3 & 1)) % (len(payload) + 1)
         payload[where : where + what % 3] = bytes([value] * (what >> 2 & 1))
     return bytes(payload[:MAX_PAYLOAD])
 

@@ -1,5 +1,6 @@
 """The shipped systemd units: their sandbox's score, and the program's side of readiness."""
 
+import argparse
 import asyncio
 import contextlib
 import ctypes
@@ -13,14 +14,17 @@ from pathlib import Path
 import pytest
 
 from edge_agent.service import ServiceManager, report_alive
+from gateway.cli import VERBS
 
 ROOT = Path(__file__).resolve().parents[2]
-UNITS = sorted((ROOT / "configs" / "systemd").glob("*.service"))
+FOLDER = ROOT / "configs" / "systemd"
+UNITS = sorted(FOLDER.glob("*.service"))
+PROGRAMS = [FOLDER / name for name in ("carbon-gateway.service", "edge-agent.service")]
 PR_SET_MDWE, REFUSE_EXEC_GAIN = 65, 1
 
 
 def test_there_is_a_unit_for_each_program():
-    assert {"carbon-gateway.service", "edge-agent.service"} <= {unit.name for unit in UNITS}
+    assert set(PROGRAMS) <= set(UNITS)
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd-analyze")
@@ -47,10 +51,28 @@ def test_a_unit_runs_without_root_core_dumps_or_writable_system(unit):
         "StateDirectoryMode=0700",
         "LimitCORE=0",
         "UMask=0077",
-        "Type=notify",
-        "Restart=always",
     }
     assert needed <= lines
+
+
+@pytest.mark.parametrize("unit", PROGRAMS, ids=lambda unit: unit.name)
+def test_a_program_tells_its_manager_and_is_started_again(unit):
+    assert {"Type=notify", "Restart=always"} <= set(unit.read_text().splitlines())
+
+
+def test_the_hourly_self_check_is_the_gateways_own_user_and_a_verb_that_exists():
+    lines = (FOLDER / "carbon-gateway-audit.service").read_text().splitlines()
+    assert {"Type=oneshot", "User=carbon-gateway"} <= set(lines)
+    assert "User=carbon-gateway" in PROGRAMS[0].read_text().splitlines()
+    (command,) = [line for line in lines if line.startswith("ExecStart=")]
+    _, *words = command.split()
+    verb = next(verb for verb in VERBS if verb.name == words[0])
+    parser = argparse.ArgumentParser()
+    for add in verb.arguments:
+        add(parser)
+    assert parser.parse_args(words[1:]).ledger_only
+    timer = (FOLDER / "carbon-gateway-audit.timer").read_text()
+    assert "OnCalendar=hourly" in timer
 
 
 def test_the_libraries_load_under_the_units_memory_rule():

@@ -1,4 +1,5 @@
 import json
+import sqlite3
 
 import pytest
 
@@ -76,9 +77,21 @@ def test_audit_fails_on_an_edit_and_rebuild_heals_it(plant, capsys):
     store.close()
     assert cli.main(["audit", str(plant), "--site", "al-001"]) == 1
     assert "line.kwh hour" in capsys.readouterr().out
+    assert cli.main(["audit", str(plant), "--ledger-only"]) == 0
+    assert "0 findings" in capsys.readouterr().out
     assert cli.main(["rebuild", str(plant)]) == 0
     assert "7 batches" in capsys.readouterr().out
     assert cli.main(["audit", str(plant)]) == 0
+
+
+def test_audit_of_the_ledger_alone_names_the_edited_leaf(plant, capsys):
+    db = sqlite3.connect(load(plant).ledger_path)
+    db.execute("DROP TRIGGER leaves_no_update")
+    db.execute("UPDATE leaves SET hash = zeroblob(32) WHERE position = 4")
+    db.commit()
+    db.close()
+    assert cli.main(["audit", str(plant), "--ledger-only"]) == 1
+    assert "leaf 4" in capsys.readouterr().out
 
 
 def test_an_unknown_site_is_a_usage_error(plant, capsys):
