@@ -132,7 +132,8 @@ def read(path: Path) -> Bundle:
 
 
 def _check_member(info: tarfile.TarInfo, bundle: Bundle, count: int) -> None:
-    if not info.isreg() or not _NAME.match(info.name):
+    plain = info.type in (tarfile.REGTYPE, tarfile.AREGTYPE) and not info.issparse()
+    if not plain or not _NAME.match(info.name):
         message = f"{info.name!r}: no such member may be in a bundle"
         raise BundleError(message)
     if info.name in bundle.files or count >= _MAX_FILES or info.size > _MAX_FILE:

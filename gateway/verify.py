@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 from openpyxl import load_workbook
 
@@ -22,10 +23,13 @@ from gateway import lab, log_evidence
 from gateway import month as month_
 from gateway.bundle import Bundle, BundleError
 from gateway.evidence import BatchRange, BatchReader, Configuration, merge, open_config, replay
+from gateway.lab.sheet import UNREADABLE
 from gateway.log_evidence import Checked
 from gateway.reports import render
 from gateway.reports.basis import Proven, basis
 from gateway.trust_file import Trust
+
+_MAX_UNPACKED = 256 * 2**20
 
 
 @dataclass(slots=True)
@@ -201,7 +205,11 @@ def _configuration(
 
 def _compare(plain: Any, bundle: Bundle, record: Any) -> None:
     """Every figure, in order; the first difference is named."""
-    report = json.loads(bundle.files["report.json"])
+    try:
+        report = json.loads(bundle.files["report.json"])
+    except (ValueError, RecursionError) as error:
+        message = f"report.json: cannot be read: {error}"
+        raise BundleError(message) from error
     sheet = _sheet_figures(bundle.files["report.xlsx"])
     ours = cbor.decode(render.month_record(plain))["values"]
     for mine, theirs in zip(ours, record["values"], strict=False):
@@ -240,5 +248,15 @@ def _compare_report(mine: Any, theirs: Any, figure: float | None) -> None:
 
 
 def _sheet_figures(xlsx: bytes) -> list[Any]:
-    sheet = load_workbook(io.BytesIO(xlsx), read_only=True, data_only=True).worksheets[0]
-    return [row[4] for row in sheet.iter_rows(min_row=5, values_only=True)]
+    """The reported values of the first sheet; what unpacks to too much is not unpacked."""
+    try:
+        with ZipFile(io.BytesIO(xlsx)) as archive:
+            unpacked = sum(info.file_size for info in archive.infolist())
+        if unpacked > _MAX_UNPACKED:
+            message = f"report.xlsx: unpacks to {unpacked} bytes; at most {_MAX_UNPACKED} are read"
+            raise BundleError(message)
+        sheet = load_workbook(io.BytesIO(xlsx), read_only=True, data_only=True).worksheets[0]
+        return [row[4] for row in sheet.iter_rows(min_row=5, values_only=True)]
+    except UNREADABLE as error:
+        message = f"report.xlsx: cannot be read as a workbook: {error}"
+        raise BundleError(message) from error

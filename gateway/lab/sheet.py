@@ -9,6 +9,7 @@ line; nothing is taken from a file with one.
 import csv
 import io
 import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -24,6 +25,11 @@ from gateway.month import Entry
 
 MAX_BYTES = 4 * 2**20
 MAX_UNPACKED = 64 * 2**20
+UNREADABLE = (
+    KeyError, ValueError, IndexError, TypeError, AttributeError, SyntaxError, RuntimeError, EOFError,
+    OSError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
+"""What a broken or hostile workbook raises in the libraries that read it."""
 MAX_CELL = 200
 NEEDED = ("kind", "item", "quantity", "value", "unit", "time")
 OPTIONAL = ("mass_t", "uncertainty")
@@ -108,7 +114,7 @@ def _xlsx_rows(path: Path, content: bytes) -> Iterator[Row]:
             while values and not values[-1]:
                 values.pop()
             yield line, values
-    except (KeyError, ValueError, IndexError, TypeError, zipfile.BadZipFile, SyntaxError) as error:
+    except UNREADABLE as error:
         message = f"{path}: cannot be read as a workbook: {error}"
         raise LabError(message) from error
 

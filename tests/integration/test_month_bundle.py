@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import tarfile
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -221,6 +222,20 @@ def edit_sheet(files):
     files["report.xlsx"] = out.getvalue()
 
 
+def garbage_in_sheet(files):
+    content = bytearray(files["report.xlsx"])
+    content[len(content) // 4 : len(content) // 2] = bytes(len(content) // 2 - len(content) // 4)
+    files["report.xlsx"] = bytes(content)
+
+
+def bomb(files):
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        for part in range(9):
+            archive.writestr(f"part{part}", bytes(2**25))
+    files["report.xlsx"] = out.getvalue()
+
+
 def drop_batch(files):
     batches = list(bundle_.Bundle(files).batches(AGENT))
     del batches[4]
@@ -257,6 +272,15 @@ def test_a_changed_file_is_named_under_the_old_manifest(month, tmp_path, change,
         (edit_sheet, "report.xlsx: metal_t of line1"),
         (drop_batch, "batch 6 arrived, 5 is next"),
         (flip_batch, ""),
+        (garbage_in_sheet, "report.xlsx"),
+        (bomb, "report.xlsx: unpacks to 301989888 bytes"),
+        (
+            lambda files: files.update({"report.xlsx": b"no workbook"}),
+            "report.xlsx: cannot be read",
+        ),
+        (lambda files: files.update({"report.json": b"[" * 99_999}), "report.json: cannot be read"),
+        (lambda files: files.update({"month.cbor": b"\x81" * 99_999}), "not decodable"),
+        (lambda files: files.pop("report.xlsx"), "report.xlsx"),
     ],
 )
 def test_a_gateway_that_signs_the_change_is_contradicted_by_the_rows(
