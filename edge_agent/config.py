@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, Self
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -26,6 +26,7 @@ from edge_agent.calc.factors import FactorSet
 from edge_agent.control_plan import ControlPlan
 from edge_agent.documents import Document
 from edge_agent.drivers import AnyDeviceConfig
+from edge_agent.drivers.base import Timezone
 from edge_agent.drivers.paths import resolve_paths
 from edge_agent.errors import ConfigError
 from edge_agent.factor_overrides import Override
@@ -186,7 +187,7 @@ class AgentConfig(_Strict):
     site: str = Field(pattern=NAME)
     agent: str = Field(pattern=NAME)
     author: str | None = Field(default=None, min_length=1, max_length=64)
-    timezone: str = "Asia/Shanghai"
+    timezone: Timezone = "Asia/Shanghai"
     state_dir: Path
     keys: Keys
     mqtt: Mqtt = Mqtt()
@@ -202,14 +203,6 @@ class AgentConfig(_Strict):
     kilns: tuple[Kiln, ...] = ()
     steel: SteelWorks | None = None
     meters: tuple[Meter, ...] = ()
-
-    @field_validator("timezone")
-    @classmethod
-    def _zone(cls, value: str) -> str:
-        if value not in available_timezones():
-            message = "no such time zone; a name such as Asia/Shanghai is right"
-            raise ValueError(message)
-        return value
 
     @property
     def zone(self) -> ZoneInfo:

@@ -142,16 +142,10 @@ class EffectRules(EffectAccounts):
 
     def _give_up(self, start_ns: int, end_ns: int) -> None:
         """A silence too long to be bridged decides whatever was open when it began (A3)."""
-        state = self.state
-        if state.phase is Phase.EFFECT:
-            if state.below_ns is not None:
-                self._close(state.below_ns, "normal")
-            else:
-                self._end_in_gap(start_ns, end_ns)
-        elif state.phase is Phase.CANDIDATE:
-            self._drop_candidate()
-        elif state.phase is Phase.LOW:
-            self._return_to_circuit()
+        if self.state.phase is Phase.EFFECT and self.state.below_ns is None:
+            self._end_in_gap(start_ns, end_ns)
+        else:
+            self._abandon(start_ns, "ended_in_gap")
 
     @property
     def _learns(self) -> bool:

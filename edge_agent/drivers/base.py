@@ -12,8 +12,16 @@ from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 from functools import lru_cache
 from typing import Annotated, Any, Protocol, Self, TypeVar, cast, runtime_checkable
+from zoneinfo import available_timezones
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    field_validator,
+)
 
 from edge_agent.instruments import Deadband, Instrument
 from edge_agent.readings import Quality, Reason, Sample, Scan, Severity, Waveform
@@ -23,10 +31,19 @@ LATEST_NS = 4_102_444_800_000_000_000  # 2100-01-01 UTC
 UNCERTAIN_CLOCK = Quality.of(Severity.UNCERTAIN, Reason.CLOCK)
 _SCALE_DIGITS = 18
 
+
+def _known_zone(name: str) -> str:
+    if name not in available_timezones():
+        message = f"no time zone {name!r}; Asia/Shanghai is right"
+        raise ValueError(message)
+    return name
+
+
 Reading = Sample | Waveform
 Poll = Sample | Waveform | Scan
 Identifier = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Timezone = Annotated[str, AfterValidator(_known_zone)]
 Value = int | float | None
 L = TypeVar("L")
 

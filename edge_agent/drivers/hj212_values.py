@@ -18,7 +18,6 @@ from pydantic import (
     ConfigDict,
     Field,
     StringConstraints,
-    field_validator,
     model_validator,
 )
 
@@ -31,6 +30,7 @@ from edge_agent.drivers.base import (
     Scaler,
     Seconds,
     Tag,
+    Timezone,
     Value,
     is_plausible_time,
 )
@@ -129,7 +129,7 @@ class Hj212Config(DeviceConfig):
     host: str = "127.0.0.1"
     port: int = Field(ge=0, le=65535)
     loggers: tuple[Logger, ...] = Field(min_length=1)
-    timezone: str = "Asia/Shanghai"
+    timezone: Timezone = "Asia/Shanghai"
     unflagged: Literal["good", "uncertain"] = "uncertain"
     late_s: Seconds = 300.0
     ahead_s: Seconds = 300.0
@@ -137,15 +137,6 @@ class Hj212Config(DeviceConfig):
     timeout_s: Seconds = 30.0
     stale_s: Seconds = 900.0
     tags: tuple[Hj212Tag, ...]
-
-    @field_validator("timezone")
-    @classmethod
-    def _zone(cls, name: str) -> str:
-        try:
-            ZoneInfo(name)
-        except (KeyError, ValueError, OSError):
-            raise ValueError(f"no time zone {name!r}; Asia/Shanghai is right") from None
-        return name
 
     @model_validator(mode="after")
     def _who(self) -> Self:

@@ -15,39 +15,19 @@ from cryptography.hazmat.primitives.asymmetric.ec import (
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from edge_agent.errors import KeyFileError
-from edge_agent.wire.keys.public import ED25519, key_id, lower_form, pem_of, spki_of
+from edge_agent.wire.keys.public import ED25519, KeptKey, lower_form, spki_of
 
 _FILE_BYTES = 16_384
 _FOLDER_RIGHTS = 0o022
 Private = Ed25519PrivateKey | EllipticCurvePrivateKey
 
 
-class FileSigner:
+class FileSigner(KeptKey):
     """A private key that was read from a file."""
 
     def __init__(self, private: Private) -> None:
+        super().__init__(spki_of(private.public_key()))
         self._private = private
-        self._spki = spki_of(private.public_key())
-
-    def __repr__(self) -> str:
-        return f"FileSigner(kid={self.kid.hex()})"
-
-    def __reduce__(self) -> str:
-        message = "a private key is not copied or pickled"
-        raise TypeError(message)
-
-    @property
-    def kid(self) -> bytes:
-        """SHA-256 of the public key's SubjectPublicKeyInfo."""
-        return key_id(self._spki)
-
-    def public_spki(self) -> bytes:
-        """DER SubjectPublicKeyInfo of the public key."""
-        return self._spki
-
-    def public_pem(self) -> bytes:
-        """The public key as PEM, for the other side's configuration."""
-        return pem_of(self._spki)
 
     def sign(self, message: bytes) -> bytes:
         """Ed25519 signature, or r and s of ES256: 64 bytes."""

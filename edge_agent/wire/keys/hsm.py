@@ -25,10 +25,9 @@ from edge_agent.errors import KeyFileError, SignerUnavailable
 from edge_agent.wire.keys.files import read_secret
 from edge_agent.wire.keys.public import (
     ED25519,
+    KeptKey,
     algorithm_of,
     joined,
-    key_id,
-    pem_of,
     public_key,
 )
 
@@ -64,7 +63,7 @@ class Slot:
     mark: Path
 
 
-class HsmSigner:
+class HsmSigner(KeptKey):
     """A key in a token; opened at the first use and again after the token was away."""
 
     def __init__(self, slot: Slot) -> None:
@@ -73,27 +72,10 @@ class HsmSigner:
         self._session: Any = None
         self._key: Any = None
         with self._lock:
-            self._spki = self._open()
+            super().__init__(self._open())
 
     def __repr__(self) -> str:
         return f"HsmSigner(token={self._slot.token}, kid={self.kid.hex()})"
-
-    def __reduce__(self) -> str:
-        message = "a key in a token is not copied or pickled"
-        raise TypeError(message)
-
-    @property
-    def kid(self) -> bytes:
-        """SHA-256 of the public key's SubjectPublicKeyInfo."""
-        return key_id(self._spki)
-
-    def public_spki(self) -> bytes:
-        """DER SubjectPublicKeyInfo of the public key."""
-        return self._spki
-
-    def public_pem(self) -> bytes:
-        """The public key as PEM."""
-        return pem_of(self._spki)
 
     def sign(self, message: bytes) -> bytes:
         """Ed25519 signature, or r and s of ES256: 64 bytes.

@@ -56,6 +56,33 @@ class Signer(Protocol):
         ...
 
 
+class KeptKey:
+    """The public side of a private key that somebody keeps; never copied, pickled or shown."""
+
+    def __init__(self, spki: bytes) -> None:
+        self._spki = spki
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(kid={self.kid.hex()})"
+
+    def __reduce__(self) -> str:
+        message = "a private key is not copied or pickled"
+        raise TypeError(message)
+
+    @property
+    def kid(self) -> bytes:
+        """SHA-256 of the public key's SubjectPublicKeyInfo."""
+        return key_id(self._spki)
+
+    def public_spki(self) -> bytes:
+        """DER SubjectPublicKeyInfo of the public key."""
+        return self._spki
+
+    def public_pem(self) -> bytes:
+        """The public key as PEM, for the other side's configuration."""
+        return pem_of(self._spki)
+
+
 def key_id(spki: bytes) -> bytes:
     """SHA-256 of a DER SubjectPublicKeyInfo."""
     return hashlib.sha256(spki).digest()
