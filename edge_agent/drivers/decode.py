@@ -28,7 +28,7 @@ Kind = Literal[
 ]
 Order = Literal["ABCD", "CDAB", "BADC", "DCBA"]
 
-_CODES: dict[Kind, str] = {
+CODES: dict[Kind, str] = {
     "bool": "H",
     "int16": "h",
     "uint16": "H",
@@ -42,15 +42,15 @@ _CODES: dict[Kind, str] = {
     "bcd32": "I",
 }
 # Each order is a big- or little-endian number over words that are written big- or little-endian.
-_SWAPPED_BYTES: dict[Order, bool] = {"ABCD": False, "DCBA": False, "BADC": True, "CDAB": True}
-_ENDIAN: dict[Order, str] = {"ABCD": ">", "DCBA": "<", "BADC": ">", "CDAB": "<"}
+SWAPPED_BYTES: dict[Order, bool] = {"ABCD": False, "DCBA": False, "BADC": True, "CDAB": True}
+ENDIAN: dict[Order, str] = {"ABCD": ">", "DCBA": "<", "BADC": ">", "CDAB": "<"}
 _TEXT_SWAPPED: dict[Order, bool] = {"ABCD": False, "CDAB": False, "BADC": True, "DCBA": True}
 _STRUCTS = {
-    (kind, order): struct.Struct(_ENDIAN[order] + code)
-    for kind, code in _CODES.items()
-    for order in _ENDIAN
+    (kind, order): struct.Struct(ENDIAN[order] + code)
+    for kind, code in CODES.items()
+    for order in ENDIAN
 }
-_WIDTHS: dict[Kind, int] = {kind: struct.calcsize(">" + code) // 2 for kind, code in _CODES.items()}
+_WIDTHS: dict[Kind, int] = {kind: struct.calcsize(">" + code) // 2 for kind, code in CODES.items()}
 
 
 def width(kind: Kind) -> int:
@@ -90,7 +90,7 @@ class Words:
             raise BadAnswer(
                 f"{kind} at register {offset} lies outside {len(self._plain) // 2} registers"
             )
-        words = self._byte_swapped() if _SWAPPED_BYTES[order] else self._plain
+        words = self._byte_swapped() if SWAPPED_BYTES[order] else self._plain
         value: int | float = layout.unpack_from(words, 2 * offset)[0]
         if isinstance(value, float):
             return value if math.isfinite(value) else None

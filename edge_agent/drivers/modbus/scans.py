@@ -11,21 +11,10 @@ from collections.abc import Mapping
 
 from edge_agent.drivers.base import Scaler
 from edge_agent.drivers.blocks import Block
-from edge_agent.drivers.decode import Order
+from edge_agent.drivers.decode import CODES, ENDIAN, SWAPPED_BYTES, Order
 from edge_agent.drivers.modbus.config import BIT_TABLES, ModbusTag
 
-_CODES = {
-    "int16": "h",
-    "uint16": "H",
-    "int32": "i",
-    "uint32": "I",
-    "int64": "q",
-    "uint64": "Q",
-    "float32": "f",
-    "float64": "d",
-}
-_LITTLE = ("CDAB", "DCBA")  # as in decode: words of these orders are little-endian numbers ...
-_SWAPPED = ("BADC", "CDAB")  # ... and those of these come with the bytes of each word swapped
+_JUDGED = ("bool", "bcd16", "bcd32")  # not every pattern of these is a value
 
 
 class BlockReader:
@@ -67,26 +56,26 @@ def prepare(block: Block, tags: Mapping[str, ModbusTag], device_order: Order) ->
     if block.table in BIT_TABLES:
         return None
     layout, at = "", block.address
-    orders: set[tuple[bool, bool]] = set()
+    orders: set[tuple[str, bool]] = set()
     items = sorted(block.items, key=lambda item: item.address)
     for item in items:
         tag = tags.get(item.key)
-        if tag is None or item.address < at or not _is_plain(tag):
+        if tag is None or tag.type == "string" or item.address < at or not _is_plain(tag):
             return None
         order = tag.order or device_order
-        orders.add((order in _LITTLE, order in _SWAPPED))
-        layout += "xx" * (item.address - at) + _CODES[tag.type]
+        orders.add((ENDIAN[order], SWAPPED_BYTES[order]))
+        layout += "xx" * (item.address - at) + CODES[tag.type]
         at = item.address + item.width
     if len(orders) != 1:
         return None
-    ((little, swap),) = orders
+    ((endian, swap),) = orders
     return BlockReader(
         tuple(item.key for item in items),
-        struct.Struct(("<" if little else ">") + layout),
+        struct.Struct(endian + layout),
         tuple(Scaler(tags[item.key]) for item in items),
         swap=swap,
     )
 
 
 def _is_plain(tag: ModbusTag) -> bool:
-    return tag.type in _CODES and tag.mask is None and tag.count is None and not tag.absent
+    return tag.type not in _JUDGED and tag.mask is None and tag.count is None and not tag.absent
