@@ -1,6 +1,9 @@
 """A plant's month through the real pipeline, batches, ledger, store, report and bundle."""
 
+import fcntl
 import hashlib
+import shutil
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +34,37 @@ T0 = 1_790_784_000 * NS  # 2026-10-01 00:00 in Shanghai
 HOURS = 744
 PLANTS = Path(__file__).resolve().parents[2] / "configs/plants"
 AUTHOR = "laboratory 化验室"
+
+
+DATA = Path(__file__).resolve().parents[1] / "data"
+
+
+@pytest.fixture(scope="session")
+def stock_project(tmp_path_factory):
+    """Installs a project of other people's libraries, once for all workers."""
+
+    def install(name, verb="ci"):
+        if shutil.which("npm") is None:
+            pytest.skip("npm is not installed")
+        content = b"".join(path.read_bytes() for path in sorted((DATA / name).iterdir()))
+        digest = hashlib.sha256(content).hexdigest()[:16]
+        shared = tmp_path_factory.getbasetemp().parent / f"{name}-{digest}"
+        shared.mkdir(exist_ok=True)
+        with (shared / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            folder = shared / "project"
+            if not (folder / "installed").exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                shutil.copytree(DATA / name, folder)
+                done = subprocess.run(
+                    ["npm", verb, "--omit=optional", "--ignore-scripts", "--no-audit", "--no-fund"],
+                    cwd=folder, capture_output=True, text=True, check=False,
+                )  # fmt: skip
+                assert done.returncode == 0, done.stderr
+                (folder / "installed").touch()
+        return folder
+
+    return install
 
 
 @dataclass

@@ -22,7 +22,6 @@ from edge_agent.readings import BAD_COMMS, GOOD, Reason
 from simulators.sparkplug_node import SparkplugNode
 
 CLOCK = SystemClock()
-PROJECT = Path(__file__).resolve().parents[1] / "data" / "stock-sparkplug"
 AT_MS = 1_790_000_000_123
 PLAIN = (
     {"id": "raw", "topic": "plant/raw"},
@@ -265,17 +264,8 @@ async def test_a_broker_with_tls_and_a_password_lets_in_who_has_both(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def stock(tmp_path_factory):
-    if shutil.which("npm") is None:
-        pytest.skip("npm is not installed")
-    folder = tmp_path_factory.mktemp("stock") / "sparkplug"
-    shutil.copytree(PROJECT, folder)
-    done = subprocess.run(
-        ["npm", "ci", "--omit=optional", "--ignore-scripts", "--no-audit", "--no-fund"],
-        cwd=folder, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return folder
+def stock(stock_project):
+    return stock_project("stock-sparkplug")
 
 
 async def test_a_stock_node_is_asked_for_its_births_and_its_values_are_those_it_published(

@@ -2,12 +2,9 @@
 
 import asyncio
 import contextlib
-import fcntl
 import json
 import random
-import shutil
 import socket
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -17,7 +14,6 @@ from edge_agent.clock import SystemClock
 from edge_agent.drivers.opcua import OpcUaConfig, opcua_driver
 from edge_agent.readings import Sample
 
-PROJECT = Path(__file__).resolve().parents[2] / "data" / "node-opcua"
 URI = "urn:test:potline"
 LIMIT_S = 90
 CLOCK = SystemClock()
@@ -89,26 +85,9 @@ class NodeServer:
 
 
 @pytest.fixture(scope="session")
-def node_project(tmp_path_factory):
-    """node-opcua, installed once for all workers of a run."""
-    if shutil.which("npm") is None:
-        pytest.skip("npm is not installed")
-    shared = tmp_path_factory.getbasetemp().parent / "node-opcua"
-    shared.mkdir(exist_ok=True)
-    with (shared / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        folder = shared / "project"
-        if not (folder / "installed").exists():
-            shutil.rmtree(folder, ignore_errors=True)
-            shutil.copytree(PROJECT, folder)
-            done = subprocess.run(
-                ["npm", "ci", "--omit=optional", "--ignore-scripts", "--no-audit", "--no-fund"],
-                cwd=folder, capture_output=True, text=True, check=False,
-            )  # fmt: skip
-            assert done.returncode == 0, done.stderr
-            (folder / "installed").touch()
-        shutil.copy(PROJECT / "server.mjs", folder)
-    return folder
+def node_project(stock_project):
+    """node-opcua with a server of ours."""
+    return stock_project("node-opcua")
 
 
 @pytest.fixture
