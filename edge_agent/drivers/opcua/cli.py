@@ -2,35 +2,15 @@
 
 import argparse
 import asyncio
-import re
+import importlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from edge_agent.drivers.opcua.browse import Bounds, Entry, Walk
-from edge_agent.drivers.opcua.client import translated
 from edge_agent.drivers.opcua.config import OpcUaConfig
-from edge_agent.drivers.opcua.connection import Connection
 from edge_agent.errors import ConfigError
-
-_NO_ID = re.compile(r"[^a-z0-9_.-]+")
-_NUMBERS = frozenset(
-    [
-        "Boolean",
-        "SByte",
-        "Byte",
-        "Int16",
-        "UInt16",
-        "Int32",
-        "UInt32",
-        "Int64",
-        "UInt64",
-        "Float",
-        "Double",
-    ]
-)
 
 
 def add_browse(
@@ -58,7 +38,7 @@ def add_browse(
 def browse(args: argparse.Namespace) -> int:
     """Show what an OPC UA server has, with tag lines ready to paste."""
     config = _config(args)
-    bounds = Bounds(args.nodes, args.depth, args.seconds)
+    bounds = (args.nodes, args.depth, args.seconds)
     asyncio.run(_show(config, bounds, args.filter))
     return 0
 
@@ -80,49 +60,9 @@ def _config(args: argparse.Namespace) -> OpcUaConfig:
         raise ConfigError(first["msg"].removeprefix("Value error, "), key=key) from error
 
 
-async def _show(config: OpcUaConfig, bounds: Bounds, text: str) -> None:
-    connection = Connection(config, lambda _: None)
-    lines: list[str] = []
-    try:
-        await connection.open(_nothing)
-        walk = Walk(connection.client, bounds)
-        async with translated(config.url):
-            async for entry in walk.entries():
-                if text.lower() in f"{entry.name} {entry.node}".lower():
-                    print(_line(entry))
-                    lines += _tag_line(entry)
-    finally:
-        await connection.close()
-    if walk.cut:
-        print(f"… stopped at {walk.cut}")
-    if lines:
-        print("\ntags:", *lines, sep="\n")
-
-
-async def _nothing() -> None:
-    """Nothing is prepared while connecting."""
-
-
-def _line(entry: Entry) -> str:
-    indent = "  " * entry.depth
-    if not entry.is_variable:
-        return f"{indent}{entry.name}/  {entry.node}"
-    writable = "  writable" if entry.is_writable else ""
-    unit = f" {entry.unit}" if entry.unit else ""
-    return f"{indent}{entry.name}  {entry.node}  {entry.data_type} = {entry.value}{unit}{writable}"
-
-
-def _tag_line(entry: Entry) -> list[str]:
-    """The variable as a line of ``tags:``, if it can be read as a number."""
-    if not entry.is_variable or entry.data_type not in _NUMBERS:
-        return []
-    path = entry.node.rpartition(";")[2].partition("=")[2]
-    name = _NO_ID.sub("_", (path if not path.isdigit() else entry.name).lower()).strip("_.-")[:64]
-    unit = f", unit: {_quoted(entry.unit)}" if entry.unit else ""
-    period = ", period_s: 1" if entry.is_array else ""
-    return [f"  - {{id: {name or 'tag'}, node: {_quoted(entry.node)}{unit}{period}}}"]
-
-
-def _quoted(text: str) -> str:
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
+async def _show(config: OpcUaConfig, bounds: tuple[int, int, float], text: str) -> None:
+    # Only here is the library loaded: no other verb pays for it.
+    browse_ = importlib.import_module("edge_agent.drivers.opcua.browse")
+    listing_ = importlib.import_module("edge_agent.drivers.opcua.listing")
+    async for line in listing_.listing(config, browse_.Bounds(*bounds), text):
+        print(line)

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from edge_agent.drivers.base import DeviceConfig, Seconds, Tag
 from edge_agent.drivers.history import HistoryConfig
-from edge_agent.drivers.opcua.nodes import node_id
+from edge_agent.drivers.opcua.node_text import node_text
 
 Milliseconds = Annotated[float, Field(ge=0, le=3_600_000, allow_inf_nan=False)]
 Policy = Literal["Basic256Sha256", "Aes128_Sha256_RsaOaep", "Aes256_Sha256_RsaPss"]
@@ -56,7 +56,7 @@ class OpcUaTag(Tag):
     @field_validator("node")
     @classmethod
     def _parses(cls, text: str) -> str:
-        node_id(text, None)
+        node_text(text)
         return text
 
     @model_validator(mode="after")

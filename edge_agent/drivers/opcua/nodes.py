@@ -1,31 +1,25 @@
 """Names of nodes: ``nsu=URI;s=name``, resolved against the namespaces of one connection."""
 
-import re
 from collections.abc import Sequence
 
 from asyncua import ua
 from asyncua.ua.uaerrors import UaError
 
-_NODE = re.compile(r"(?:nsu=(?P<uri>.+?);)?(?P<rest>(?:ns=\d+;)?[isgb]=.+)", re.DOTALL)
+from edge_agent.drivers.opcua.node_text import node_text
 
 
-def node_id(text: str, namespaces: Sequence[str] | None) -> ua.NodeId | None:
+def node_id(text: str, namespaces: Sequence[str]) -> ua.NodeId | None:
     """The node id; None when its ``nsu=`` URI is not among the namespaces.
 
-    Without namespaces the text is only checked. Raises ValueError when it is not a node id.
+    Raises:
+        ValueError: it is not a node id.
     """
-    match = _NODE.fullmatch(text)
-    uri = match["uri"] if match else None
-    if match is None or (uri is not None and match["rest"].startswith("ns=")):
-        message = f"{text!r} is not a node: nsu=URI;s=name or ns=2;s=name (or i=, g=, b=)"
-        raise ValueError(message)
-    index = ""
-    if uri is not None:
-        if namespaces is not None and uri not in namespaces:
-            return None
-        index = f"ns={namespaces.index(uri) if namespaces is not None else 0};"
+    node = node_text(text)
+    if node.uri is not None and node.uri not in namespaces:
+        return None
+    index = node.index if node.uri is None else namespaces.index(node.uri)
     try:
-        return ua.NodeId.from_string(index + match["rest"])
+        return ua.NodeId.from_string(f"ns={index};{node.rest}")
     except (UaError, ValueError) as error:
         message = f"{text!r} is not a node: {error}"
         raise ValueError(message) from error

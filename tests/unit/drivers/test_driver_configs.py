@@ -14,9 +14,9 @@ from pydantic import TypeAdapter, ValidationError
 from edge_agent.clock import SystemClock
 from edge_agent.drivers import DRIVERS, AnyDeviceConfig
 from edge_agent.drivers.base import UNCERTAIN_CLOCK, Lines, Scaler, Tag, Totaliser
-from edge_agent.drivers.opcua import OpcUaConfig, OpcUaSubscriber, OpcUaTag
+from edge_agent.drivers.opcua import OpcUaConfig, OpcUaTag
 from edge_agent.drivers.opcua.nodes import node_id
-from edge_agent.drivers.opcua.subscriber import QUEUE_LIMIT
+from edge_agent.drivers.opcua.subscriber import QUEUE_LIMIT, OpcUaSubscriber
 from edge_agent.drivers.opcua.values import MAX_ARRAY, Reader
 from edge_agent.errors import NoAnswer
 from edge_agent.readings import BAD_DEVICE, GOOD, Quality, Reason, Sample, Severity
@@ -106,7 +106,9 @@ def test_a_line_has_one_owner():
 
 
 @pytest.mark.parametrize(
-    "text", ["", "nonsense", "ns=x;i=1", "nsu=urn:a;ns=2;i=1", "nsu=urn:a", "i=", "i=abc"]
+    "text",
+    ["", "nonsense", "ns=x;i=1", "nsu=urn:a;ns=2;i=1", "nsu=urn:a", "i=", "i=abc", "i=4294967296"]
+    + ["ns=65536;i=1", "g=no-guid", "b=%%%", "x=1", "i=１"],
 )
 def test_what_is_not_a_node_is_refused(text):
     with pytest.raises(ValidationError):
