@@ -185,7 +185,8 @@ class Device:
                 await self._clock.sleep(wait_ns / NS_PER_S)
                 now_ns = self._clock.monotonic_ns()
             due, missed = schedule.take(now_ns)
-            self._lose("slow", missed)
+            if missed:
+                self._lose("slow", missed)
             if self._around.queue.has_room:
                 self._deliver(await read(schedule.due_tags(due)))
                 ended_ns = self._clock.monotonic_ns()
@@ -193,7 +194,8 @@ class Device:
             else:
                 self._lose("queue", len(due))
                 ended_ns = self._clock.monotonic_ns()
-            self._lose("slow", schedule.done(due, ended_ns))
+            if missed := schedule.done(due, ended_ns):
+                self._lose("slow", missed)
 
     def _first_slot_ns(self) -> int:
         """Staggered at the first session; on a grid, so that devices share the loop's wake-ups."""
@@ -261,8 +263,6 @@ class Device:
 
     def _lose(self, reason: str, count: int) -> None:
         """Slots left out (``slow``, ``queue``) or readings lost by the driver (``dropped``)."""
-        if not count:
-            return
         now_ns = self._clock.utc_ns()
         loss = self._losses.setdefault(reason, _Loss(first_ns=now_ns))
         loss.count += count

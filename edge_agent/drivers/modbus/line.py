@@ -89,15 +89,19 @@ class Line:
         Takes at most the device's ``timeout_s`` from the moment the line is its own. Raises
         NoAnswer, BadAnswer or Refused.
         """
-        await self._wait_out(question.unit)
+        if self._taboo_ns:
+            await self._wait_out(question.unit)
         asked_ns = self._clock.monotonic_ns()
         async with self._lock:
             self._is_asked = False
             try:
-                async with asyncio.timeout(device.timeout_s):
-                    link = await self._connected(device, asked_ns)
-                    await self._pause(link, device.pause_s)
-                    return await self._exchange(link, question)
+                until_s = asyncio.get_running_loop().time() + device.timeout_s
+                link = self._link
+                if link is None or not link.is_open or self._must_pause(device):
+                    async with asyncio.timeout_at(until_s):
+                        link = await self._connected(device, asked_ns)
+                        await self._pause(link, device.pause_s)
+                return await self._exchange(link, question, until_s)
             except (Refused, UnitSilent):
                 raise  # whole answers: the line is well
             except BaseException as error:
@@ -112,7 +116,10 @@ class Line:
             finally:
                 self._used_ns = self._clock.monotonic_ns()
 
-    async def _exchange(self, link: Link, question: Question) -> Answer:
+    def _must_pause(self, device: ModbusConfig) -> bool:
+        return bool(self._is_noisy or self._silence_s or device.pause_s)
+
+    async def _exchange(self, link: Link, question: Question, until_s: float) -> Answer:
         self.stats.strays += len(link.arrived)
         link.arrived.clear()
         self._transaction = self._transaction % 0xFFFF + 1
@@ -122,7 +129,7 @@ class Line:
         while True:
             frame = self._framing.take(link.arrived)
             if frame is None:
-                await link.more()
+                await link.more(until_s)
             elif self._is_ours(frame, question):
                 received_ns = self._clock.utc_ns()
                 self._check_end(link)

@@ -17,13 +17,21 @@ _PARITY = {"none": 0, "even": termios.PARENB, "odd": termios.PARENB | termios.PA
 
 
 class Link(asyncio.Protocol):
-    """One open connection: what arrives is kept, within bounds, until it is taken."""
+    """One open connection: what arrives is kept, within bounds, until it is taken.
+
+    It keeps one timer for all its deadlines: one a question would cost as much as decoding the
+    answer does.
+    """
 
     def __init__(self) -> None:
         """Begin empty; asyncio fills in the transport."""
+        self._loop = asyncio.get_running_loop()
+        self._until_s: float | None = None
+        self._timer: asyncio.TimerHandle | None = None
         self.arrived = bytearray()
         self._news = asyncio.Event()
         self._is_fresh = False
+        self._is_overdue = False
         self._lost: str | None = None
         self._transport: asyncio.WriteTransport | None = None
 
@@ -32,9 +40,23 @@ class Link(asyncio.Protocol):
         """True until the connection is lost or closed."""
         return self._lost is None
 
-    async def more(self) -> None:
-        """Wait until something more arrived; raises NoAnswer when the connection is lost."""
-        await self._news.wait()
+    async def more(self, until_s: float) -> None:
+        """Wait until something more arrived, at most until ``until_s`` of the loop's clock.
+
+        Raises:
+            TimeoutError: nothing came by then.
+            NoAnswer: the connection is lost.
+        """
+        self._until_s, self._is_overdue = until_s, False
+        if self._timer is None or self._timer.when() > until_s:
+            self._set_timer(until_s)
+        try:
+            await self._news.wait()
+        finally:
+            self._until_s = None
+        if self._is_overdue and not self._is_fresh and self._lost is None:
+            self._news.clear()
+            raise TimeoutError
         is_fresh, self._is_fresh = self._is_fresh, False
         if self._lost is None:
             self._news.clear()
@@ -50,6 +72,8 @@ class Link(asyncio.Protocol):
     def close(self) -> None:
         """Close at once, without waiting for the peer."""
         self.lose("closed")
+        if self._timer is not None:
+            self._timer.cancel()
         if self._transport is not None:
             self._transport.abort()
 
@@ -79,6 +103,21 @@ class Link(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Called by asyncio."""
         self.lose(f"connection lost: {exc or 'closed by the peer'}")
+
+    def _set_timer(self, when_s: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_at(when_s, self._look_at_deadline)
+
+    def _look_at_deadline(self) -> None:
+        self._timer = None
+        if self._until_s is None:
+            return
+        if self._loop.time() < self._until_s:  # it was set for an earlier question
+            self._set_timer(self._until_s)
+        else:
+            self._is_overdue = True
+            self._news.set()
 
     def _write(self, transport: asyncio.WriteTransport, frame: bytes) -> None:
         transport.write(frame)
