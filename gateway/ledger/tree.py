@@ -6,7 +6,7 @@ of any size come from them by O(log n) look-ups.
 """
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,15 +36,26 @@ class Tree:
 
     def append(self, leaf: bytes) -> int:
         """Add a leaf's data inside an open transaction; gives its index."""
-        index = self.size()
-        found = merkle.leaf_hash(leaf)
-        self._db.execute("INSERT INTO leaves VALUES (?, ?, ?)", (index, leaf, found))
-        level, place = 0, index
-        while place % 2:
-            found = merkle.node_hash(self.node(level, place - 1), found)
-            level, place = level + 1, place >> 1
-            self._db.execute("INSERT INTO nodes VALUES (?, ?, ?)", (level, place, found))
-        return index
+        return self.extend([leaf])
+
+    def extend(self, leaves: Sequence[bytes]) -> int:
+        """Add the data of several leaves inside an open transaction; gives the first one's index."""
+        first = self.size()
+        hashes = {(0, first + place): merkle.leaf_hash(leaf) for place, leaf in enumerate(leaves)}
+        self._db.executemany(
+            "INSERT INTO leaves VALUES (?, ?, ?)",
+            [(index, leaf, hashes[0, index]) for index, leaf in enumerate(leaves, first)],
+        )
+        nodes: list[tuple[int, int, bytes]] = []
+        for index in range(first, first + len(leaves)):
+            found, level, place = hashes[0, index], 0, index
+            while place % 2:
+                left = hashes.get((level, place - 1)) or self.node(level, place - 1)
+                found, level, place = merkle.node_hash(left, found), level + 1, place >> 1
+                hashes[level, place] = found
+                nodes.append((level, place, found))
+        self._db.executemany("INSERT INTO nodes VALUES (?, ?, ?)", nodes)
+        return first
 
     def size(self) -> int:
         """Number of leaves."""

@@ -31,6 +31,7 @@ class Ledger(Reader):
         self, path: Path, *, quarantine_messages: int = 10_000, quarantine_per_topic: int = 1_000
     ) -> None:
         super().__init__(path)
+        self._packer = packing.Packer()
         self._limits = (quarantine_messages, quarantine_per_topic)
         if not self.tree.size():
             with schema.transaction(self._db):
@@ -102,25 +103,32 @@ class Ledger(Reader):
 
     def _insert_batches(self, entries: Sequence[tuple[VerifiedBatch, int]]) -> None:
         heads: dict[tuple[str, str], ChainHead] = {}
+        fresh: dict[tuple[str, str, int], bytes] = {}
+        rows: list[tuple[object, ...]] = []
         for verified, received_ns in entries:
             batch = verified.batch
             site, agent = batch.site, batch.agent
             head = heads.get((site, agent)) or self.head(site, agent)
 
             def hash_at(seq: int, site: str = site, agent: str = agent) -> bytes | None:
-                return self.hash_at(site, agent, seq)
+                return fresh.get((site, agent, seq)) or self.hash_at(site, agent, seq)
 
             try:
                 heads[site, agent] = extend(head, verified, hash_at)
             except Replay:
                 continue
-            self._db.execute(
-                "INSERT INTO batches (site, agent, seq, sha256, raw, received_ns, t0, t1, config,"
-                " flags) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (site, agent, batch.seq, verified.sha256, packing.pack(verified.raw), received_ns,
-                 batch.first_ns, batch.last_ns, batch.config_sha256, " ".join(verified.flags)),
+            fresh[site, agent, batch.seq] = verified.sha256
+            rows.append(
+                (site, agent, batch.seq, verified.sha256, self._packer.pack(verified.raw),
+                 received_ns, batch.first_ns, batch.last_ns, batch.config_sha256,
+                 " ".join(verified.flags))
             )  # fmt: skip
-            self.tree.append(merkle.batch_leaf(site, agent, batch.seq, verified.sha256))
+        self._db.executemany(
+            "INSERT INTO batches (site, agent, seq, sha256, raw, received_ns, t0, t1, config, flags)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            rows,
+        )
+        self.tree.extend([merkle.batch_leaf(*place, sha256) for place, sha256 in fresh.items()])
 
     def _plant(self) -> None:
         """Give a ledger from before there was a tree its leaves, in order of arrival."""
