@@ -35,9 +35,9 @@ class Limits:
     """How much may wait of one sender and of all, in messages and bytes."""
 
     sender_messages: int = 1_024
-    sender_bytes: int = 33_554_432
+    sender_bytes: int = 16_777_216
     messages: int = 8_192
-    bytes: int = 268_435_456
+    bytes: int = 67_108_864
 
 
 @dataclass(slots=True)

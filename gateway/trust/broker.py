@@ -35,8 +35,9 @@ max_connections {connections}
 
 message_size_limit {size}
 max_inflight_messages 16384
+max_inflight_bytes 100663296
 max_queued_messages 10000
-max_queued_bytes 268435456
+max_queued_bytes 134217728
 max_keepalive 3600
 persistent_client_expiration 60d
 persistence true

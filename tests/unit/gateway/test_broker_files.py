@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from edge_agent.wire.cose import MAX_MESSAGE
 from gateway.config import LedgerSettings
 from gateway.ingest.fair import Limits
 from gateway.trust import broker
@@ -43,7 +44,8 @@ def test_the_sample_is_what_the_command_writes(tmp_path):
         "max_connections 10000",
         "max_inflight_messages 16384",
         "max_queued_messages 10000",
-        "max_queued_bytes 268435456",
+        "max_inflight_bytes 100663296",
+        "max_queued_bytes 134217728",
         "max_keepalive 3600",
         "listener 8883 0.0.0.0",
     ],
@@ -62,5 +64,7 @@ def test_without_a_revocation_list_none_is_named(tmp_path):
 
 def test_the_broker_hands_over_more_than_the_gateway_lets_wait(tmp_path):
     lines = written(tmp_path)["mosquitto.conf"].splitlines()
-    (window,) = [int(line.split()[1]) for line in lines if line.startswith("max_inflight_messages")]
-    assert window > Limits().messages + LedgerSettings().group_batches
+    values = dict(line.split() for line in lines if line.startswith("max_inflight_"))
+    group = LedgerSettings().group_batches
+    assert int(values["max_inflight_messages"]) > Limits().messages + group
+    assert int(values["max_inflight_bytes"]) > Limits().bytes + group * MAX_MESSAGE
