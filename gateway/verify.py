@@ -86,7 +86,8 @@ def _steps(path: Path, trust: Trust | None, tell: Callable[[str], None]) -> Prov
     plain = render.to_plain(month, configuration, ranges)
     _compare(plain, bundle, record)
     tell("8 compared      month record, report.json and report.xlsx agree with the signed rows")
-    for text in [*month.reservations, *_log_reservations(log, trust)]:
+    reservations = [*_log_reservations(log, trust), *_software_reservations(trust)]
+    for text in [*month.reservations, *reservations]:
         tell(f"9 reservation   {text}")
     return Proven(month, configuration, ranges, reader)
 
@@ -170,15 +171,28 @@ def _log_reservations(log: Checked | None, trust: Trust | None) -> list[str]:
     return found
 
 
+def _software_reservations(trust: Trust | None) -> list[str]:
+    if trust is None or trust.software:
+        return []
+    return ["the trust file approves no software 软件未经外部确认"]
+
+
 def _software(reader: BatchReader, trust: Trust | None, tell: Callable[[str], None]) -> None:
-    digests = sorted(item.hex() if item else "none" for item in reader.marks.software)
-    tell(f"6 software      {len(digests)} digests of the legally relevant files")
-    if trust is None or not trust.software:
-        return
-    for digest in digests:
-        if digest == "none" or bytes.fromhex(digest) not in trust.software:
-            message = f"batches were made by software {digest}, which is not approved"
-            raise BundleError(message)
+    """Which software made the batches; with approved digests every batch's must be one of them."""
+    made = reader.marks.software
+    digests = {digest for _, _, digest in made}
+    approved = trust.software if trust else frozenset()
+    words = f", all of {len(approved)} approved ones" if approved else ""
+    if approved:
+        foreign = [
+            f"batches {found.first_seq}-{found.last_seq} ({found.count}) of {agent} by {name}, "
+            f"digest {digest.hex() if digest else 'none'}"
+            for (agent, name, digest), found in made.items()
+            if digest not in approved
+        ]
+        if foreign:
+            raise BundleError(f"software that is not approved made {'; '.join(foreign)}")
+    tell(f"6 software      {len(digests)} digests of the legally relevant files{words}")
 
 
 def _configuration(

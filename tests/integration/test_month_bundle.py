@@ -39,6 +39,7 @@ NS = 10**9
 T0 = 1_790_784_000 * NS
 ROOT = Path(__file__).resolve().parents[2]
 SITE, AGENT = "al-001", "gw-01"
+SOFTWARE = [bytes([1]) * 32, bytes([2]) * 32]
 
 
 def small_plant(folder):
@@ -92,6 +93,7 @@ def month(tmp_path_factory):
             batch = Batch(
                 SITE, AGENT, head.seq + 1, head.sha256, bytes(16), min(times), max(times),
                 (0, 1), ClockState(), config_.digest(document), "edge-agent/test", columns, events,
+                legal_sha256=SOFTWARE[head.seq >= 5],
             )  # fmt: skip
             signed = wire_batch.sign(batch, signer)
             evidence = wire_batch.verify(signed, SITE, AGENT, ring)
@@ -174,6 +176,47 @@ def test_the_trust_file_must_name_the_keys(month, tmp_path):
     trust.write_text(f'trusted = ["{gateway.kid.hex()}"]')
     verdict = verify_.verify(made.files[2], trust_file.load(trust))
     assert agent.kid.hex() in verdict.difference
+
+
+@pytest.fixture
+def trusting(month, tmp_path):
+    """A trust file that names the keys, and what else is given."""
+    folder, made, gateway, *_ = month
+    agent = public_key((folder / "k/agent.pub.pem").read_bytes())
+
+    def verified(more):
+        path = tmp_path / "trust.toml"
+        path.write_text(f'trusted = ["{gateway.kid.hex()}", "{agent.kid.hex()}"]\n{more}\n')
+        return verify_.verify(made.files[2], trust_file.load(path))
+
+    return verified
+
+
+def software(*digests):
+    return f"software = {[digest.hex() for digest in digests]}"
+
+
+def test_batches_of_software_that_nobody_approved_are_named(month, trusting):
+    first, then = SOFTWARE
+    verdict = trusting(software(first))
+    last = month[1].plain["evidence"][0]["last_seq"]
+    assert not verdict.proven
+    assert f"batches 6-{last} ({last - 5}) of gw-01 by edge-agent/test" in verdict.difference
+    assert then.hex() in verdict.difference
+    assert first.hex() not in verdict.difference
+
+
+def test_with_all_software_approved_the_count_is_told(trusting):
+    verdict = trusting(software(*SOFTWARE, bytes(32)))
+    assert verdict.proven, verdict.difference
+    assert "2 digests of the legally relevant files, all of 3 approved ones" in str(verdict.lines)
+    assert "approves no software" not in str(verdict.lines)
+
+
+def test_a_trust_file_without_software_leaves_a_reservation(trusting):
+    verdict = trusting("")
+    assert verdict.proven
+    assert [line for line in verdict.lines if line.startswith("9 ") and "no software" in line]
 
 
 def changed(month, tmp_path, change, *, sign_again):
