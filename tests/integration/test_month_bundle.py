@@ -265,6 +265,37 @@ def edit_sheet(files):
     files["report.xlsx"] = out.getvalue()
 
 
+def cells(change):
+    """Changes the workbook by hand, as its gateway could."""
+
+    def edit(files):
+        book = load_workbook(io.BytesIO(files["report.xlsx"]))
+        change(book)
+        out = io.BytesIO()
+        book.save(out)
+        files["report.xlsx"] = out.getvalue()
+
+    return edit
+
+
+def hidden_row(files):
+    """A row below the size that the sheet states: spreadsheets show it, many readers do not."""
+    cells(lambda book: book.worksheets[0].append(["CO2", "", "", "t", 1]))(files)
+    name = "xl/worksheets/sheet1.xml"
+    out = io.BytesIO()
+    with (
+        zipfile.ZipFile(io.BytesIO(files["report.xlsx"])) as before,
+        zipfile.ZipFile(out, "w") as after,
+    ):
+        for part in before.namelist():
+            content = before.read(part)
+            if part == name:
+                start, end = content.index(b"<dimension"), content.index(b"<sheetViews")
+                content = content[:start] + b'<dimension ref="A1:P5"/>' + content[end:]
+            after.writestr(part, content)
+    files["report.xlsx"] = out.getvalue()
+
+
 def garbage_in_sheet(files):
     content = bytearray(files["report.xlsx"])
     content[len(content) // 4 : len(content) // 2] = bytes(len(content) // 2 - len(content) // 4)
@@ -315,12 +346,33 @@ def test_a_changed_file_is_named_under_the_old_manifest(month, tmp_path, change,
         (edit_sheet, "report.xlsx: metal_t of line1"),
         (drop_batch, "batch 6 arrived, 5 is next"),
         (flip_batch, ""),
+        (
+            cells(lambda book: book.worksheets[0].cell(5, 4).__setattr__("value", "kg")),
+            "row 5, column 4",
+        ),
+        (
+            cells(lambda book: book.worksheets[0].cell(5, 5).__setattr__("value", "=1")),
+            "report.xlsx",
+        ),
+        (cells(lambda book: book.create_sheet("more")), "it has the sheets"),
+        (
+            cells(lambda book: book.worksheets[3].append(["reservation", "none"])),
+            "of 'evidence 证据'",
+        ),
+        (hidden_row, "column 1 of 'month 月度参数' is 'CO2'"),
         (garbage_in_sheet, "report.xlsx"),
         (bomb, "report.xlsx: unpacks to 301989888 bytes"),
         (
             lambda files: files.update({"report.xlsx": b"no workbook"}),
-            "report.xlsx: cannot be read",
+            "report.xlsx: is no sound archive",
         ),
+        (
+            lambda files: files.update({"report.json": b'{"parameters": []}'}),
+            "report.json has 0 values",
+        ),
+        (lambda files: files.update({"report.json": b"[]"}), ""),
+        (cells(lambda book: book.worksheets[0].delete_rows(5, 99)), "report.xlsx 0 of"),
+        (cells(lambda book: book.worksheets[0].delete_cols(4, 9)), ""),
         (lambda files: files.update({"report.json": b"[" * 99_999}), "report.json: cannot be read"),
         (lambda files: files.update({"month.cbor": b"\x81" * 99_999}), "not decodable"),
         (lambda files: files.pop("report.xlsx"), "report.xlsx"),
