@@ -99,16 +99,16 @@ class Agent:
         self._identity = Identity(
             config.site, config.agent, boot_id(), signer, gateways, _log_trust(config.keys)
         )
-        document = config_.effective(config, config_.factors_of(config), to_plain(config))
+        factors = config_.factors_of(config)  # read once: what is signed is what is computed with
+        document = config_.effective(config, factors, to_plain(config))
         self._config_sha256 = config_.digest(document)
         self._legal_sha256 = legal_digest()
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="pipeline")
         self._outbox.put_config(
             self._config_sha256, cose.sign(MessageType.CONFIG, document, signer)
         )
-        self._pipeline = Pipeline(config, config_.factors_of(config))
-        jitter = SystemRandom().random
-        self._acquisition = _acquisition(config, self._clock, jitter)
+        self._pipeline = Pipeline(config, factors)
+        self._acquisition = _acquisition(config, self._clock, SystemRandom().random)
         self._told: deque[Event] = deque(maxlen=_QUEUE)
         self._keeper = Keeper(self._clock, jitter, self._told.append)
         self._uplink = Uplink(

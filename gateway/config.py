@@ -205,10 +205,22 @@ class Hold(Section):
 
 
 class Quarantine(Section):
-    """How many refused messages are kept, in all and of one topic; counters go on."""
+    """How many refused messages are kept (4 KiB of each): in all, of a topic, of it in an hour.
+
+    Counters go on.
+    """
 
     messages: int = Field(default=10_000, ge=1)
     per_topic: int = Field(default=1_000, ge=1)
+    per_hour: int = Field(default=100, ge=1)
+
+
+class CadenceSettings(Section):
+    """What one agent may bring in for each hour that its batches cover, and hours saved up."""
+
+    batches_per_hour: int = Field(default=600, ge=1)
+    bytes_per_hour: int = Field(default=16_777_216, ge=262_400)
+    burst_hours: int = Field(default=24, ge=1)
 
 
 class GatewayConfig(Section):
@@ -226,6 +238,7 @@ class GatewayConfig(Section):
     store: StoreSettings = SqliteSettings(kind="sqlite")
     hold: Hold = Hold()
     quarantine: Quarantine = Quarantine()
+    cadence: CadenceSettings = CadenceSettings()
     late_after_s: int | None = Field(default=3_600, ge=1)
     future_after_s: int | None = Field(default=300, ge=1)
     clock_drift_ppm: int | None = Field(default=500, ge=1)

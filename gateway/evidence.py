@@ -57,22 +57,39 @@ class _Column:
 
 
 @dataclass(slots=True)
+class Made:
+    """First and last batch that a piece of software made, and how many."""
+
+    first_seq: int
+    last_seq: int
+    count: int = 1
+
+
+@dataclass(slots=True)
 class BatchMarks:
-    """What batches say of themselves beside their rows: clock state and software."""
+    """What batches say of themselves beside their rows: clock state and software.
+
+    ``software`` is by agent, name with version, and digest of the legally relevant files.
+    """
 
     unsynced: set[int] = field(default_factory=set)
     inconsistent: set[int] = field(default_factory=set)
-    software: set[bytes | None] = field(default_factory=set)
+    software: dict[tuple[str, str, bytes | None], Made] = field(default_factory=dict)
 
     def add(self, batch: Batch) -> None:
         """Note a batch; an hour is named by its start in ns."""
-        self.software.add(batch.legal_sha256)
+        self._add_software(batch)
         flags = clock_rules.own_flags(batch, None if batch.clock.src == "none" else _DRIFT_PPM)
         hour_ns = batch.last_ns // HOUR_NS * HOUR_NS
         if clock_rules.UNSYNCED in flags:
             self.unsynced.add(hour_ns)
         if clock_rules.INCONSISTENT in flags:
             self.inconsistent.add(hour_ns)
+
+    def _add_software(self, batch: Batch) -> None:
+        key = (batch.agent, batch.software, batch.legal_sha256)
+        made = self.software.setdefault(key, Made(batch.seq, batch.seq, 0))
+        made.last_seq, made.count = batch.seq, made.count + 1
 
     def reservations(self) -> list[str]:
         """What a reader of the report must know of the clocks, hours in UTC."""

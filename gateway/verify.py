@@ -10,8 +10,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-from zipfile import ZipFile
+from typing import Any, TypeVar
 
 from openpyxl import load_workbook
 
@@ -23,13 +22,17 @@ from gateway import lab, log_evidence
 from gateway import month as month_
 from gateway.bundle import Bundle, BundleError
 from gateway.evidence import BatchRange, BatchReader, Configuration, merge, open_config, replay
-from gateway.lab.sheet import UNREADABLE
+from gateway.lab import archive
 from gateway.log_evidence import Checked
-from gateway.reports import render
+from gateway.reports import render, sheets
 from gateway.reports.basis import Proven, basis
 from gateway.trust_file import Trust
 
-_MAX_UNPACKED = 256 * 2**20
+_T = TypeVar("_T")
+_UNPROVEN = (
+    CarbonError, ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError,
+)  # fmt: skip
+"""What content of another shape raises somewhere on the way: a contradiction, never a crash."""
 
 
 @dataclass(slots=True)
@@ -56,7 +59,7 @@ def verify(path: Path, trust: Trust | None = None) -> Verdict:
     verdict = Verdict()
     try:
         verdict.content = _steps(path, trust, verdict.lines.append)
-    except (CarbonError, ArithmeticError, KeyError, TypeError, ValueError) as error:
+    except _UNPROVEN as error:
         reason = f" [{error.reason}]" if isinstance(error, EvidenceError) else ""
         verdict.difference = f"{error}{reason}" if isinstance(error, CarbonError) else repr(error)
     return verdict
@@ -86,7 +89,8 @@ def _steps(path: Path, trust: Trust | None, tell: Callable[[str], None]) -> Prov
     plain = render.to_plain(month, configuration, ranges)
     _compare(plain, bundle, record)
     tell("8 compared      month record, report.json and report.xlsx agree with the signed rows")
-    for text in [*month.reservations, *_log_reservations(log, trust)]:
+    reservations = [*_log_reservations(log, trust), *_software_reservations(trust)]
+    for text in [*month.reservations, *reservations]:
         tell(f"9 reservation   {text}")
     return Proven(month, configuration, ranges, reader)
 
@@ -170,15 +174,28 @@ def _log_reservations(log: Checked | None, trust: Trust | None) -> list[str]:
     return found
 
 
+def _software_reservations(trust: Trust | None) -> list[str]:
+    if trust is None or trust.software:
+        return []
+    return ["the trust file approves no software 软件未经外部确认"]
+
+
 def _software(reader: BatchReader, trust: Trust | None, tell: Callable[[str], None]) -> None:
-    digests = sorted(item.hex() if item else "none" for item in reader.marks.software)
-    tell(f"6 software      {len(digests)} digests of the legally relevant files")
-    if trust is None or not trust.software:
-        return
-    for digest in digests:
-        if digest == "none" or bytes.fromhex(digest) not in trust.software:
-            message = f"batches were made by software {digest}, which is not approved"
-            raise BundleError(message)
+    """Which software made the batches; with approved digests every batch's must be one of them."""
+    made = reader.marks.software
+    digests = {digest for _, _, digest in made}
+    approved = trust.software if trust else frozenset()
+    words = f", all of {len(approved)} approved ones" if approved else ""
+    if approved:
+        foreign = [
+            f"batches {found.first_seq}-{found.last_seq} ({found.count}) of {agent} by {name}, "
+            f"digest {digest.hex() if digest else 'none'}"
+            for (agent, name, digest), found in made.items()
+            if digest not in approved
+        ]
+        if foreign:
+            raise BundleError(f"software that is not approved made {'; '.join(foreign)}")
+    tell(f"6 software      {len(digests)} digests of the legally relevant files{words}")
 
 
 def _configuration(
@@ -210,8 +227,28 @@ def _compare(plain: Any, bundle: Bundle, record: Any) -> None:
     except (ValueError, RecursionError) as error:
         message = f"report.json: cannot be read: {error}"
         raise BundleError(message) from error
-    sheet = _sheet_figures(bundle.files["report.xlsx"])
+    xlsx = bundle.files["report.xlsx"]
+    sheet = _of_sheet(lambda: _sheet_figures(xlsx))
     ours = cbor.decode(render.month_record(plain))["values"]
+    _compare_record(ours, record)
+    theirs = report["parameters"]
+    if len(theirs) != len(ours) or len(sheet) < len(ours):
+        message = (
+            f"report.json has {len(theirs)} values and report.xlsx {len(sheet)} of {len(ours)}"
+        )
+        raise BundleError(message)
+    for place, mine in enumerate(plain["parameters"]):
+        _compare_report(mine, theirs[place], sheet[place])
+    if report != json.loads(render.to_json(plain)):
+        names = sorted(key for key in plain if report.get(key) != plain[key])
+        message = f"report.json: differs from the signed rows in {', '.join(names)}"
+        raise BundleError(message)
+    if found := _of_sheet(lambda: sheets.difference(render.to_xlsx(plain), xlsx)):
+        message = f"report.xlsx: {found}"
+        raise BundleError(message)
+
+
+def _compare_record(ours: Any, record: Any) -> None:
     for mine, theirs in zip(ours, record["values"], strict=False):
         if mine != theirs:
             message = (
@@ -221,12 +258,6 @@ def _compare(plain: Any, bundle: Bundle, record: Any) -> None:
             raise BundleError(message)
     if len(ours) != len(record["values"]):
         message = f"month.cbor: {len(record['values'])} values, the signed rows give {len(ours)}"
-        raise BundleError(message)
-    for place, mine in enumerate(plain["parameters"]):
-        _compare_report(mine, report["parameters"][place], sheet[place])
-    if report != json.loads(render.to_json(plain)):
-        names = sorted(key for key in plain if report.get(key) != plain[key])
-        message = f"report.json: differs from the signed rows in {', '.join(names)}"
         raise BundleError(message)
 
 
@@ -249,14 +280,18 @@ def _compare_report(mine: Any, theirs: Any, figure: float | None) -> None:
 
 def _sheet_figures(xlsx: bytes) -> list[Any]:
     """The reported values of the first sheet; what unpacks to too much is not unpacked."""
+    stored = archive.plain(xlsx, sheets.MAX_UNPACKED)
+    sheet = load_workbook(io.BytesIO(stored), read_only=True, data_only=True).worksheets[0]
+    sheet.reset_dimensions()  # what the file says of them could hide rows
+    return [row[4] for row in sheet.iter_rows(min_row=5, values_only=True)]
+
+
+def _of_sheet(read: Callable[[], _T]) -> _T:
+    """What the workbook gives, or the error that names it."""
     try:
-        with ZipFile(io.BytesIO(xlsx)) as archive:
-            unpacked = sum(info.file_size for info in archive.infolist())
-        if unpacked > _MAX_UNPACKED:
-            message = f"report.xlsx: unpacks to {unpacked} bytes; at most {_MAX_UNPACKED} are read"
-            raise BundleError(message)
-        sheet = load_workbook(io.BytesIO(xlsx), read_only=True, data_only=True).worksheets[0]
-        return [row[4] for row in sheet.iter_rows(min_row=5, values_only=True)]
-    except UNREADABLE as error:
+        return read()
+    except archive.HostileArchive as error:
+        raise BundleError(f"report.xlsx: {error}") from error
+    except archive.UNREADABLE as error:
         message = f"report.xlsx: cannot be read as a workbook: {error}"
         raise BundleError(message) from error

@@ -27,6 +27,8 @@ DONE, REJECTED = "done", "rejected"
 _ODD = re.compile(r"[\x00-\x1f\x7f/\\]")
 _UNSAFE = re.compile(r"[^\w.\-]+")
 _MB = 2**20
+_PLACE_BYTES = 150
+"""Of 255 that a file system takes: digest, suffixes and the dot of a new file come to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,8 @@ class Taken:
     @property
     def place(self) -> str:
         """Its name in ``done`` or ``rejected``."""
-        return f"{self.sha256[:12]}-{_UNSAFE.sub('_', self.name)[:150]}"
+        safe = _UNSAFE.sub("_", self.name).encode()[:_PLACE_BYTES].decode(errors="ignore")
+        return f"{self.sha256[:12]}-{safe}"
 
 
 class Folder:

@@ -10,7 +10,8 @@
     7  its configuration is not known yet: held, and the ack asks for it
     8  its key ended too long ago (``late_key``), or it announces a key that no operator approved:
        held until an operator decides
-    9  accepted; then everything held that follows now
+    9  more than the agent's account pays for (``cadence``): held, and tried again later
+    10 accepted; then everything held that follows now
 
 Held batches live in memory only: the agent keeps them until they are acked and sends them again.
 What was decided is collected: the caller writes ``undurable`` into the ledger, then calls ``take``.
@@ -18,11 +19,10 @@ What was decided is collected: the caller writes ``undurable`` into the ledger, 
 
 import hashlib
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from edge_agent.clock import Clock
+from edge_agent.clock import NS_PER_S, Clock
 from edge_agent.errors import (
     BadIdentity,
     EvidenceError,
@@ -34,19 +34,18 @@ from edge_agent.errors import (
 )
 from edge_agent.wire import batch as wire_batch
 from edge_agent.wire import cose, messages, topics
-from edge_agent.wire.batch import Batch, VerifiedBatch
+from edge_agent.wire.batch import VerifiedBatch
 from edge_agent.wire.chain import ChainHead, extend
 from edge_agent.wire.cose import MAX_MESSAGE, MessageType
 from edge_agent.wire.keys import KeyRing, PublicKey
 from edge_agent.wire.messages import Ack
+from gateway.ingest.chains import Chain, Chains, Source
 from gateway.ingest.gate import Approvals, Gate
-from gateway.ingest.hold import Hold
 from gateway.ingest.journal import Journal
-from gateway.ingest.marks import Marks, Policy
-from gateway.ledger import Draft, Evidence, ForkedBatch, Ledger, Refusal
+from gateway.ingest.marks import Policy
+from gateway.ledger import Draft, Evidence, ForkedBatch, Ledger, Overflow, Refusal
 
-Source = tuple[str, str]
-"""Site and agent."""
+_CADENCE = "cadence"
 
 
 class Verdict(StrEnum):
@@ -81,17 +80,6 @@ class Decisions:
     repeat: set[Source] = field(default_factory=set)
 
 
-@dataclass(slots=True)
-class _Chain:
-    """One agent's place: the head with what is not committed yet, and what waits."""
-
-    source: Source
-    head: ChainHead
-    held: Hold
-    hash_at: Callable[[int], bytes | None]
-    marks: Marks
-
-
 class Intake:
     """Decides on every message; used by one thread, which also commits what was decided."""
 
@@ -109,9 +97,10 @@ class Intake:
         self._journal = Journal(__name__, clock)
         self._gate = Gate(keys, policy.key_grace_days, approvals)
         self._enrolled = {one.source for one in keys.enrolments()}
-        self._chains: dict[Source, _Chain] = {}
+        self._chains = Chains(ledger, keys, policy, clock)
+        self._clock = clock
+        self._short: set[Source] = set()
         self._open = Decisions()
-        self._fresh_hashes: dict[tuple[Source, int], bytes] = {}
         self._fresh_configs: set[tuple[Source, bytes]] = set()
         ledger.enrol(keys.enrolments())
 
@@ -127,14 +116,32 @@ class Intake:
             return self._refuse(message, error.reason, str(error))
 
     def refresh(self) -> None:
-        """Take up decisions that operators added to the ledger, and what waited for them."""
+        """Take up decisions that operators added to the ledger, and what waited for them or time."""
+        for source in sorted(self._short):
+            chain = self._chains.of(source)
+            if chain.held.get(chain.head.seq + 1) is None:
+                self._short.discard(source)
+            self._place_held(chain)
         if not self._keys.refresh():
             return
         self._gate.refresh()
         self._enrolled = {one.source for one in self._keys.enrolments()}
         self._ledger.enrol(self._keys.enrolments())
-        for chain in self._chains.values():
+        for chain in self._chains:
             self._place_held(chain)
+
+    def knows(self, source: Source) -> bool:
+        """Whether this agent has an enrolled key; may be asked from any thread."""
+        return source in self._enrolled
+
+    def is_waiting(self) -> bool:
+        """Whether batches wait for nothing but time; then ``refresh`` should be called soon."""
+        return bool(self._short)
+
+    def count(self, overflow: Overflow) -> None:
+        """Note messages that were dropped before anybody looked at them."""
+        self._open.evidence.overflows.append(overflow)
+        self._alarm(overflow.reason, overflow.source, messages=overflow.messages)
 
     def undurable(self) -> Evidence:
         """What was decided and has to be written into the ledger before ``take``."""
@@ -143,13 +150,13 @@ class Intake:
     def take(self) -> Decisions:
         """Everything decided since the last call, after it became durable."""
         decisions, self._open = self._open, Decisions()
-        self._fresh_hashes.clear()
+        self._chains.fresh_hashes.clear()
         self._fresh_configs.clear()
         return decisions
 
     def ack(self, source: Source, at_ns: int) -> Ack:
         """The ack for an agent's present place; true once everything taken is durable."""
-        chain = self._chain(source)
+        chain = self._chains.of(source)
         waiting = chain.held.get(chain.head.seq + 1)
         note, proof = chain.marks.news_of_log()
         return Ack(
@@ -190,13 +197,13 @@ class Intake:
 
     def _batch(self, source: Source, message: Message) -> Verdict:
         verified = wire_batch.verify(message.payload, *source, self._keys)
-        chain = self._chain(source)
+        chain = self._chains.of(source)
         verdict = self._place(chain, verified, message.received_ns)
         if verdict is Verdict.ACCEPTED:
             self._place_held(chain)
         return verdict
 
-    def _place(self, chain: _Chain, verified: VerifiedBatch, received_ns: int) -> Verdict:
+    def _place(self, chain: Chain, verified: VerifiedBatch, received_ns: int) -> Verdict:
         self._open.repeat.add(chain.source)
         self._gate.check(verified, chain.head.seq)
         try:
@@ -206,7 +213,7 @@ class Intake:
         except Fork as error:
             return self._fork(chain, [(verified, received_ns)], str(error))
         except Gap:
-            if self._behind(chain):
+            if self._chains.follow(chain):
                 return self._place(chain, verified, received_ns)
             return self._hold(chain, verified, received_ns)
         if not self._knows_config(chain.source, verified) or self._frozen(chain.source):
@@ -214,15 +221,17 @@ class Intake:
         return self._pass(chain, verified, received_ns, head)
 
     def _pass(
-        self, chain: _Chain, verified: VerifiedBatch, received_ns: int, head: ChainHead
+        self, chain: Chain, verified: VerifiedBatch, received_ns: int, head: ChainHead
     ) -> Verdict:
         """Let the chain's next batch in, unless an operator has to decide first."""
         passage = self._gate.judge(verified, received_ns)
         if passage.wait:
             self._alarm("batch_waits", chain.source, passage.wait, seq=head.seq)
             return self._hold(chain, verified, received_ns)
+        if not self._pays(chain, verified, received_ns):
+            return self._hold(chain, verified, received_ns)
         chain.head = head
-        self._fresh_hashes[chain.source, head.seq] = head.sha256
+        self._chains.fresh_hashes[chain.source, head.seq] = head.sha256
         flags = (*verified.flags, *chain.marks.flags(verified, received_ns), *passage.flags)
         verified = replace(verified, flags=flags)
         self._open.evidence.batches.append((verified, received_ns))
@@ -235,7 +244,24 @@ class Intake:
             self._alarm("batch_flagged", chain.source, " ".join(flags), seq=head.seq)
         return Verdict.ACCEPTED
 
-    def _place_held(self, chain: _Chain) -> None:
+    def _pays(self, chain: Chain, verified: VerifiedBatch, received_ns: int) -> bool:
+        """Take the price of a batch from the agent's account; alarm when there is not enough."""
+        covers_ns, future_s = verified.batch.last_ns, self._policy.future_after_s
+        if future_s is not None:
+            covers_ns = min(covers_ns, received_ns + future_s * NS_PER_S)
+        if chain.cadence.pay(len(verified.raw), self._clock.monotonic_ns(), covers_ns):
+            self._short.discard(chain.source)
+            return True
+        if chain.source not in self._short:
+            self._short.add(chain.source)
+            self._beyond(chain, verified.raw, received_ns)
+        return False
+
+    def _beyond(self, chain: Chain, raw: bytes, received_ns: int) -> None:
+        sha256 = hashlib.sha256(raw).digest()
+        self.count(Overflow(chain.source, _CADENCE, 1, len(raw), received_ns, sha256))
+
+    def _place_held(self, chain: Chain) -> None:
         """Accept what waited for the head to come this far."""
         while (entry := chain.held.pop(chain.head.seq + 1)) is not None:
             verified, received_ns = entry
@@ -248,7 +274,7 @@ class Intake:
                 self._refuse(message, error.reason, str(error))
                 return
 
-    def _hold(self, chain: _Chain, verified: VerifiedBatch, received_ns: int) -> Verdict:
+    def _hold(self, chain: Chain, verified: VerifiedBatch, received_ns: int) -> Verdict:
         seq = verified.batch.seq
         if self._frozen(chain.source):
             self._alarm("agent_frozen", chain.source, seq=seq)
@@ -264,17 +290,23 @@ class Intake:
         both = [waiting, (verified, received_ns)]
         return self._fork(chain, both, f"two different batches {seq} arrived")
 
-    def _fork(self, chain: _Chain, entries: list[tuple[VerifiedBatch, int]], why: str) -> Verdict:
+    def _fork(self, chain: Chain, entries: list[tuple[VerifiedBatch, int]], why: str) -> Verdict:
         for verified, received_ns in entries:
-            self._open.evidence.forks.append(ForkedBatch(verified, received_ns, chain.head))
+            if chain.cadence.pay(len(verified.raw), self._clock.monotonic_ns()):
+                self._open.evidence.forks.append(ForkedBatch(verified, received_ns, chain.head))
+            else:
+                self._beyond(chain, verified.raw, received_ns)
         chain.held.clear()
         self._alarm("fork", chain.source, why=why)
         return Verdict.FORK
 
     def _config(self, source: Source, config: cose.Verified, received_ns: int) -> Verdict:
         digest = hashlib.sha256(config.payload).digest()
-        chain = self._chain(source)
+        chain = self._chains.of(source)
         if self._ledger.config(*source, digest) is None:
+            if not chain.cadence.pay(len(config.raw), self._clock.monotonic_ns()):
+                self._beyond(chain, config.raw, received_ns)
+                return Verdict.NO_ROOM
             self._open.evidence.configs.append((*source, config, received_ns))
             self._fresh_configs.add((source, digest))
             self._open.repeat.add(source)
@@ -289,40 +321,6 @@ class Intake:
         )
         self._alarm("message_refused", source, reason, topic=message.topic, why=why)
         return Verdict.REFUSED
-
-    def _chain(self, source: Source) -> _Chain:
-        chain = self._chains.get(source)
-        if chain is None:
-
-            def hash_at(seq: int) -> bytes | None:
-                fresh = self._fresh_hashes.get((source, seq))
-                return fresh or self._ledger.hash_at(*source, seq)
-
-            head = self._ledger.head(*source)
-            marks = Marks(self._ledger.tree, self._policy, self._last_batch(source, head.seq))
-            held = Hold(self._policy.hold_batches, self._policy.hold_bytes)
-            chain = _Chain(source, head, held, hash_at, marks)
-            self._chains[source] = chain
-        return chain
-
-    def _behind(self, chain: _Chain) -> bool:
-        """Whether another gateway on this ledger is further; then follow it."""
-        head = self._ledger.head(*chain.source)
-        if head.seq <= chain.head.seq:
-            return False
-        chain.head = head
-        last = self._last_batch(chain.source, head.seq)
-        chain.marks = Marks(self._ledger.tree, self._policy, last)
-        return True
-
-    def _last_batch(self, source: Source, seq: int) -> Batch | None:
-        """The newest batch of the ledger; None when there is none or its key is unknown now."""
-        for row in self._ledger.batches(*source, seq, seq):
-            try:
-                return wire_batch.verify(row.raw, *source, self._keys).batch
-            except EvidenceError:
-                return None
-        return None
 
     def _knows_config(self, source: Source, verified: VerifiedBatch) -> bool:
         digest = verified.batch.config_sha256

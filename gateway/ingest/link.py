@@ -12,7 +12,6 @@ import random
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 
 from paho.mqtt.client import Client, MQTTMessage, MQTTv311
 from paho.mqtt.enums import CallbackAPIVersion
@@ -22,6 +21,7 @@ from edge_agent.errors import ConfigError, KeyFileError
 from edge_agent.wire.tls import TlsClient
 from edge_agent.wire.topics import ROOT
 from gateway.config import Mqtt
+from gateway.ingest.fair import Delivery, FairQueue
 from gateway.ingest.intake import Message
 from gateway.ingest.journal import Journal
 
@@ -31,27 +31,16 @@ _FIRST_DELAY_S = 0.5
 _LAST_DELAY_S = 30.0
 _STEADY_S = 30
 _CHECK_S = 5.0
-_MAX_WAITING = 4_096
-
-
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """A message and what is needed to acknowledge it."""
-
-    message: Message
-    number: int
-    qos: int
-    connection: int
 
 
 class Link:
-    """Puts every message into ``arrived`` and calls ``ready`` after each subscription.
+    """Puts messages into ``queue``, sets ``news`` then, and calls ``ready`` when subscribed."""
 
-    None in ``arrived`` is no message: it only wakes whoever waits there.
-    """
-
-    def __init__(self, settings: Mqtt, clock: Clock, ready: Callable[[], None]) -> None:
-        self.arrived: asyncio.Queue[Delivery | None] = asyncio.Queue()
+    def __init__(
+        self, settings: Mqtt, clock: Clock, queue: FairQueue, ready: Callable[[], None]
+    ) -> None:
+        self.queue = queue
+        self.news = asyncio.Event()
         self._settings = settings
         self._clock = clock
         self._ready = ready
@@ -177,13 +166,10 @@ class Link:
         except UnicodeDecodeError:
             topic = "?"
         message = Message(topic, bytes(arrived.payload), received_ns)
-        delivery = Delivery(message, arrived.mid, arrived.qos, self._connection)
-        if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._put, delivery)
-
-    def _put(self, delivery: Delivery) -> None:
-        """Queue a message; a flood beyond the broker's window is left to be sent again."""
-        if self.arrived.qsize() < _MAX_WAITING:
-            self.arrived.put_nowait(delivery)
-        else:
-            self._journal.limited(logging.ERROR, "flood_dropped")
+        # What has to go is the broker's no longer: kept unacknowledged it would fill the window.
+        for dropped in self.queue.put(
+            Delivery(message, arrived.mid, arrived.qos, self._connection)
+        ):
+            self.acknowledge(dropped)
+        if not self.news.is_set() and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self.news.set)

@@ -3,12 +3,13 @@
 A mark is a flag in the ledger and an alarm, never a refusal.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from edge_agent.clock import NS_PER_S
 from edge_agent.errors import LogConflict
 from edge_agent.wire import clock_rules
 from edge_agent.wire.batch import Batch, VerifiedBatch
+from gateway.ingest.cadence import Allowance
 from gateway.ledger import Tree
 
 
@@ -22,6 +23,7 @@ class Policy:
     future_after_s: int | None = 300
     clock_drift_ppm: int | None = 500
     key_grace_days: int = 45
+    allowance: Allowance = field(default_factory=Allowance)
 
 
 class Marks:

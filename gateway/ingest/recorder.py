@@ -14,9 +14,10 @@ from edge_agent.wire import batch as wire_batch
 from edge_agent.wire import messages, topics
 from edge_agent.wire.batch import VerifiedBatch
 from edge_agent.wire.keys import KeyRing, Signer
-from gateway.ingest.intake import Decisions, Intake, Message, Source
+from gateway.ingest.chains import Source
+from gateway.ingest.intake import Decisions, Intake, Message
 from gateway.ingest.journal import Journal
-from gateway.ledger import Ledger, LedgerRow
+from gateway.ledger import Ledger, LedgerRow, Overflow
 from gateway.store import Conflict, PointStore, Projection
 
 _BATCHES_A_WRITE = 64
@@ -35,12 +36,14 @@ class Recorder:
         self._clock = clock
         self._journal = Journal(__name__, clock)
         self._waiting: deque[Message] = deque()
+        self._overflows: deque[Overflow] = deque()
         self._done = Decisions()
         self._unprojected: list[Projection] = []
 
-    def put(self, arrived: Iterable[Message]) -> None:
-        """Take messages in; ``commit`` works on them."""
+    def put(self, arrived: Iterable[Message], overflows: Iterable[Overflow] = ()) -> None:
+        """Take messages in, and counts of dropped ones; ``commit`` works on them."""
         self._waiting.extend(arrived)
+        self._overflows.extend(overflows)
 
     def commit(self) -> Decisions:
         """Decide on all messages put and make the decisions durable.
@@ -56,6 +59,8 @@ class Recorder:
         while self._waiting:
             self._intake.offer(self._waiting[0])
             self._waiting.popleft()
+        while self._overflows:
+            self._intake.count(self._overflows.popleft())
         evidence = self._intake.undurable()
         if evidence:
             self._ledger.write(evidence)
@@ -83,6 +88,11 @@ class Recorder:
         for site in self._ledger.sites():
             count = catch_up(self._ledger, self._store, site)
             self._journal.event(logging.INFO, "store_caught_up", site=site, batches=count)
+
+    @property
+    def intake(self) -> Intake:
+        """The intake, for who asks what may be asked from any thread."""
+        return self._intake
 
     @property
     def ledger(self) -> Ledger:

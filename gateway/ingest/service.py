@@ -20,9 +20,12 @@ from edge_agent.wire import notes
 from edge_agent.wire.keys import KeyRing, Signer, load_signer, public_key
 from gateway.checkpoints import of_config
 from gateway.config import GatewayConfig
-from gateway.ingest.intake import Intake, Source
+from gateway.ingest.cadence import Allowance
+from gateway.ingest.chains import Source
+from gateway.ingest.fair import Delivery, FairQueue
+from gateway.ingest.intake import Intake
 from gateway.ingest.journal import Journal
-from gateway.ingest.link import Delivery, Link
+from gateway.ingest.link import Link
 from gateway.ingest.log_keeper import LogKeeper
 from gateway.ingest.marks import Policy
 from gateway.ingest.recorder import Recorder
@@ -74,6 +77,7 @@ def _open(config: GatewayConfig, signer: Signer, clock: Clock) -> tuple[Recorder
         config.ledger_path,
         quarantine_messages=config.quarantine.messages,
         quarantine_per_topic=config.quarantine.per_topic,
+        quarantine_per_hour=config.quarantine.per_hour,
     )
     keys = open_keybook(config, ledger.documents)
     policy = Policy(
@@ -83,6 +87,7 @@ def _open(config: GatewayConfig, signer: Signer, clock: Clock) -> tuple[Recorder
         future_after_s=config.future_after_s,
         clock_drift_ppm=config.clock_drift_ppm,
         key_grace_days=config.key_grace_days,
+        allowance=Allowance(**config.cadence.model_dump()),
     )
     people = load_people(config)
     required = config.approval == "required"
@@ -119,7 +124,8 @@ class _Service:
         self._executor = executor
         self._clock = clock
         self._journal = Journal(__name__, clock)
-        self._link = Link(config.mqtt, clock, self._subscribed)
+        self._intake = recorder.intake
+        self._link = Link(config.mqtt, clock, FairQueue(self._intake.knows), self._subscribed)
         self._owed: set[Source] = set()
         self._published_ns: dict[Source, int] = {}
         self._agents: list[Source] = []
@@ -139,7 +145,7 @@ class _Service:
     def owe_everyone(self) -> None:
         """Every agent gets its ack again: there is news of the log, or a new session."""
         self._owed.update(self._agents)
-        self._link.arrived.put_nowait(None)
+        self._link.news.set()
 
     def _subscribed(self) -> None:
         self._journal.event(logging.INFO, "ready")
@@ -149,7 +155,8 @@ class _Service:
     async def _work(self) -> None:
         while True:
             deliveries = await self._collect()
-            self._recorder.put(delivery.message for delivery in deliveries)
+            arrived = (delivery.message for delivery in deliveries)
+            self._recorder.put(arrived, self._link.queue.overflows())
             done = await self._insist(self._recorder.commit)
             self._owed |= done.repeat | done.progressed
             await self._publish(done.progressed)
@@ -157,20 +164,21 @@ class _Service:
                 self._link.acknowledge(delivery)
 
     async def _collect(self) -> list[Delivery]:
-        """What arrives within the group time after the first message; none when acks are due."""
-        deliveries: list[Delivery] = []
+        """What came within the group time, every sender in turn; nothing when acks are due."""
+        queue, most = self._link.queue, self._settings.group_batches
+        is_due = self._owed or self._intake.is_waiting()
         try:
-            async with asyncio.timeout(_REPEAT_S if self._owed else None) as limit:
-                while len(deliveries) < self._settings.group_batches:
-                    delivery = await self._link.arrived.get()
-                    if delivery is None:
-                        return deliveries
-                    if not deliveries:
-                        limit.reschedule(self._loop.time() + self._settings.group_ms / 1_000)
-                    deliveries.append(delivery)
+            async with asyncio.timeout(_REPEAT_S if is_due else None):
+                await self._link.news.wait()
         except TimeoutError:
-            pass
-        return deliveries
+            return []
+        self._link.news.clear()
+        if 0 < len(queue) < most:
+            await asyncio.sleep(self._settings.group_ms / 1_000)
+        taken = queue.take(most)
+        if len(queue):
+            self._link.news.set()
+        return taken
 
     async def _publish(self, progressed: set[Source]) -> None:
         """Publish news at once, and what is owed when the last ack is long enough ago."""

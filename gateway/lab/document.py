@@ -26,6 +26,8 @@ KINDS = (ANALYSIS, WEIGHING, STOCK)
 _ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}\Z")
 _ITEM = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}\Z")
 _DIGITS = 18
+_CHARACTERS = 200
+_TEXT = f"at most {_CHARACTERS} characters that can be printed are right"
 _KEYS = frozenset(
     {"v", "site", "id", "version", "at", "author", "reason", "attachments", "entries"}
 )
@@ -142,7 +144,7 @@ def _read(plain: Any, sha256: str) -> LabDocument:
     _need(name, "version", plain["version"], _whole(plain["version"]) and plain["version"] >= 1)
     _need(name, "at", plain["at"], _whole(plain["at"]))
     for key in ("site", "author", "reason"):
-        _need(name, key, plain[key], isinstance(plain[key], str))
+        _need(name, key, plain[key], _is_text(plain[key]), _TEXT)
     _need(name, "author", plain["author"], plain["author"])
     if plain["version"] > 1:
         _need(name, "reason", plain["reason"], len(plain["reason"]) >= 4, "a correction needs one")
@@ -188,7 +190,7 @@ def read_entry(plain: Any, where: str, origin: tuple[str, str] = ("", "")) -> En
     _need(where, "kind", kind, kind in KINDS, f"one of {', '.join(KINDS)} is right")
     _need(where, "item", item, isinstance(item, str) and _ITEM.match(item))
     _check_quantity(where, kind, quantity)
-    _need(where, "unit", plain["unit"], isinstance(plain["unit"], str) and plain["unit"])
+    _need(where, "unit", plain["unit"], _is_text(plain["unit"]) and plain["unit"], _TEXT)
     _need(where, "time", plain["time"], _whole(plain["time"]))
     value = _number(where, "value", plain["value"])
     mass = None if plain["mass"] is None else _number(where, "mass", plain["mass"])
@@ -233,6 +235,10 @@ def _number(where: str, key: str, text: Any) -> Decimal:
         number = Decimal("NaN")
     _need(where, key, text, number.is_finite() and abs(number.adjusted()) <= _DIGITS, right)
     return number
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and len(value) <= _CHARACTERS and value.isprintable()
 
 
 def _whole(value: Any) -> bool:

@@ -2,14 +2,12 @@
 
 Columns, in any order: kind, item, quantity, value, unit, time, and optionally mass_t and
 uncertainty. ``time`` is ISO 8601; without an offset it is plant local time. Refused: formulas, links to
-other workbooks, macros, files that unpack to too much, unknown columns. A bad row is named by its
-line; nothing is taken from a file with one.
+other workbooks, macros, document types and entities in XML, files that unpack to too much, unknown
+columns. A bad row is named by its line; nothing is taken from a file with one.
 """
 
 import csv
 import io
-import zipfile
-import zlib
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -20,16 +18,13 @@ from zoneinfo import ZoneInfo
 from openpyxl import load_workbook
 
 from edge_agent.calc.windows import to_ns
+from gateway.lab import archive
+from gateway.lab.archive import UNREADABLE
 from gateway.lab.document import MAX_ENTRIES, LabError, read_entry
 from gateway.month import Entry
 
 MAX_BYTES = 4 * 2**20
 MAX_UNPACKED = 64 * 2**20
-UNREADABLE = (
-    KeyError, ValueError, IndexError, TypeError, AttributeError, SyntaxError, RuntimeError, EOFError,
-    OSError, zipfile.BadZipFile, zlib.error,
-)  # fmt: skip
-"""What a broken or hostile workbook raises in the libraries that read it."""
 MAX_CELL = 200
 NEEDED = ("kind", "item", "quantity", "value", "unit", "time")
 OPTIONAL = ("mass_t", "uncertainty")
@@ -94,7 +89,9 @@ def _csv_rows(path: Path, content: bytes) -> Iterator[Row]:
         raise LabError(message) from error
     reader = csv.reader(io.StringIO(text), strict=True)
     try:
-        for cells in reader:
+        rows = (cells for cells in reader if cells)
+        for count, cells in enumerate(rows):
+            _check_count(path, count)
             yield reader.line_num, [_cell(path, reader.line_num, cell) for cell in cells]
     except csv.Error as error:
         message = f"{path}:{reader.line_num}: is no CSV: {error}"
@@ -102,14 +99,13 @@ def _csv_rows(path: Path, content: bytes) -> Iterator[Row]:
 
 
 def _xlsx_rows(path: Path, content: bytes) -> Iterator[Row]:
-    _check_archive(path, content)
+    stored = _plain_archive(path, content)
     try:
-        book = load_workbook(io.BytesIO(content), read_only=True, data_only=False)
+        book = load_workbook(io.BytesIO(stored), read_only=True, data_only=False)
         sheet = book.worksheets[0]
+        sheet.reset_dimensions()  # what the file says of them would hide rows
         for line, cells in enumerate(sheet.iter_rows(max_col=16), start=1):
-            if line > MAX_ENTRIES + 1:
-                message = f"{path}: more than {MAX_ENTRIES} rows"
-                raise LabError(message)
+            _check_count(path, line - 1)
             values = [_xlsx_cell(path, line, cell) for cell in cells]
             while values and not values[-1]:
                 values.pop()
@@ -119,22 +115,24 @@ def _xlsx_rows(path: Path, content: bytes) -> Iterator[Row]:
         raise LabError(message) from error
 
 
-def _check_archive(path: Path, content: bytes) -> None:
-    """Refuse what unpacks to too much, and every part that can act by itself."""
-    try:
-        with ZipFile(io.BytesIO(content)) as archive:
-            infos = archive.infolist()
-    except zipfile.BadZipFile as error:
-        message = f"{path}: is no XLSX workbook: {error}"
-        raise LabError(message) from error
-    unpacked = sum(info.file_size for info in infos)
-    if unpacked > MAX_UNPACKED or len(infos) > 200:
-        message = f"{path}: unpacks to {unpacked} bytes; at most {MAX_UNPACKED} are read"
+def _check_count(path: Path, rows: int) -> None:
+    if rows > MAX_ENTRIES:
+        message = f"{path}: more than {MAX_ENTRIES} rows below the head; that many are right"
         raise LabError(message)
-    for info in infos:
-        if any(part in info.filename.lower() for part in _FORBIDDEN_PARTS):
-            message = f"{path}: holds {info.filename}, which is refused (macros, links, objects)"
+
+
+def _plain_archive(path: Path, content: bytes) -> bytes:
+    """The workbook's parts, without compression; refused with every part that acts by itself."""
+    try:
+        stored = archive.plain(content, MAX_UNPACKED)
+    except archive.HostileArchive as error:
+        message = f"{path}: {error}"
+        raise LabError(message) from error
+    for name in ZipFile(io.BytesIO(stored)).namelist():
+        if any(part in name.lower() for part in _FORBIDDEN_PARTS):
+            message = f"{path}: holds {name}, which is refused (macros, links, objects)"
             raise LabError(message)
+    return stored
 
 
 def _xlsx_cell(path: Path, line: int, cell: Any) -> str:

@@ -10,7 +10,14 @@ cannot write two histories: what the other one wrote already is a replay and is 
 """
 
 from gateway.ledger.documents import Document, Draft
-from gateway.ledger.entries import Evidence, ForkedBatch, LedgerRow, QuarantineCount, Refusal
+from gateway.ledger.entries import (
+    Evidence,
+    ForkedBatch,
+    LedgerRow,
+    Overflow,
+    QuarantineCount,
+    Refusal,
+)
 from gateway.ledger.tree import Checkpoint, Tree
 from gateway.ledger.writer import Ledger
 
@@ -22,6 +29,7 @@ __all__ = [
     "ForkedBatch",
     "Ledger",
     "LedgerRow",
+    "Overflow",
     "QuarantineCount",
     "Refusal",
     "Tree",

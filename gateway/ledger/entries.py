@@ -40,6 +40,18 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True)
+class Overflow:
+    """Messages of one source that are only counted: how many, their bytes, the last one's digest."""
+
+    source: tuple[str, str]
+    reason: str
+    messages: int
+    size: int
+    last_ns: int
+    last_sha256: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class ForkedBatch:
     """An authentic batch that contradicts the chain whose head stands beside it."""
 
@@ -56,10 +68,12 @@ class Evidence:
     configs: list[tuple[str, str, Verified, int]] = field(default_factory=list)
     forks: list[ForkedBatch] = field(default_factory=list)
     refusals: list[Refusal] = field(default_factory=list)
+    overflows: list[Overflow] = field(default_factory=list)
     documents: list[Draft] = field(default_factory=list)
 
     def __bool__(self) -> bool:
-        return bool(self.batches or self.configs or self.forks or self.refusals or self.documents)
+        kinds = (self.batches, self.configs, self.forks, self.refusals, self.overflows)
+        return any(kinds) or bool(self.documents)
 
 
 @dataclass(frozen=True, slots=True)

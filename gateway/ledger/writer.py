@@ -11,11 +11,12 @@ from edge_agent.wire.chain import ChainHead, extend
 from edge_agent.wire.cose import Verified
 from edge_agent.wire.keys import Enrolment
 from gateway.ledger import lab, packing, schema
-from gateway.ledger.entries import Evidence, ForkedBatch, Refusal
+from gateway.ledger.entries import Evidence, ForkedBatch, Overflow, Refusal
 from gateway.ledger.reader import Reader
 
 _QUARANTINED_BYTES = 4_096
 _TOPIC_CHARACTERS = 200
+_HOUR_NS = 3_600 * 10**9
 
 
 def config_leaf(site: str, agent: str, digest: bytes, raw: bytes) -> bytes:
@@ -28,11 +29,16 @@ class Ledger(Reader):
     """Evidence of all agents of an installation; one object per thread and process."""
 
     def __init__(
-        self, path: Path, *, quarantine_messages: int = 10_000, quarantine_per_topic: int = 1_000
+        self,
+        path: Path,
+        *,
+        quarantine_messages: int = 10_000,
+        quarantine_per_topic: int = 1_000,
+        quarantine_per_hour: int = 100,
     ) -> None:
         super().__init__(path)
         self._packer = packing.Packer()
-        self._limits = (quarantine_messages, quarantine_per_topic)
+        self._limits = (quarantine_messages, quarantine_per_topic, quarantine_per_hour)
         if not self.tree.size():
             with schema.transaction(self._db):
                 self._plant()
@@ -58,6 +64,8 @@ class Ledger(Reader):
                 self.documents.add(draft)
             for refusal in evidence.refusals:
                 self._insert_refusal(refusal)
+            for overflow in evidence.overflows:
+                self._count(overflow, not_kept=overflow.messages)
 
     def add_config(self, site: str, agent: str, config: Verified, received_ns: int) -> None:
         """Add a signed configuration under the digest of its payload; known ones stay."""
@@ -177,7 +185,7 @@ class Ledger(Reader):
         topic, size = refusal.topic[:_TOPIC_CHARACTERS], len(refusal.message)
         sha256 = hashlib.sha256(refusal.message).digest()
         kept = self._exists("quarantine", "topic = ? AND sha256 = ?", (topic, sha256))
-        if not kept and self._has_room(topic):
+        if not kept and self._has_room(topic, refusal.received_ns):
             kept = True
             self._db.execute(
                 "INSERT INTO quarantine (reason, topic, head, sha256, size, received_ns)"
@@ -185,19 +193,30 @@ class Ledger(Reader):
                 (refusal.reason, topic, refusal.message[:_QUARANTINED_BYTES], sha256, size,
                  refusal.received_ns),
             )  # fmt: skip
+        at_ns, one = refusal.received_ns, (1, size)
+        counted = Overflow(refusal.source, refusal.reason, *one, at_ns, sha256)
+        self._count(counted, not_kept=int(not kept))
+
+    def _count(self, these: Overflow, *, not_kept: int) -> None:
         self._db.execute(
-            "INSERT INTO quarantine_counts VALUES (?, ?, ?, 1, ?, ?, ?, ?)"
-            " ON CONFLICT (site, agent, reason) DO UPDATE SET messages = messages + 1,"
+            "INSERT INTO quarantine_counts VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+            " ON CONFLICT (site, agent, reason) DO UPDATE SET"
+            " messages = messages + excluded.messages,"
             " bytes = bytes + excluded.bytes, not_kept = not_kept + excluded.not_kept,"
             " last_ns = excluded.last_ns, last_sha256 = excluded.last_sha256",
-            (*refusal.source, refusal.reason, size, int(not kept), refusal.received_ns, sha256),
-        )
+            (*these.source, these.reason, these.messages, these.size, not_kept, these.last_ns,
+             these.last_sha256),
+        )  # fmt: skip
 
-    def _has_room(self, topic: str) -> bool:
-        total, of_topic = self._limits
+    def _has_room(self, topic: str, now_ns: int) -> bool:
+        """Within the limits in all, of the topic, and of the topic in the last hour."""
+        total, of_topic, an_hour = self._limits
         (kept,) = self._one("SELECT coalesce(max(id), 0) FROM quarantine", ())
-        (here,) = self._one("SELECT count(*) FROM quarantine WHERE topic = ?", (topic,))
-        return bool(kept < total and here < of_topic)
+        here, lately = self._one(
+            "SELECT count(*), coalesce(sum(received_ns > ? - ?), 0) FROM quarantine WHERE topic = ?",
+            (now_ns, _HOUR_NS, topic),
+        )
+        return bool(kept < total and here < of_topic and lately < an_hour)
 
     def _exists(self, table: str, condition: str, values: Sequence[object]) -> bool:
         query = f"SELECT 1 FROM {table} WHERE {condition}"  # noqa: S608  both are constants here

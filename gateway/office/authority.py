@@ -35,6 +35,7 @@ def issue(arguments: Arguments) -> int:
 def service(arguments: Arguments) -> int:
     """Make a key and a TLS certificate for a service; with hosts it is a server's."""
     found = authority.open_(arguments.folder)
+    authority.check_service(arguments.name)
     key = arguments.out / f"{arguments.name}.pem"
     signer = create_signer(key)
     made = authority.issue_service(

@@ -1,10 +1,13 @@
 """``carbon-gateway broker-config``: mosquitto's configuration and access list."""
 
+from argparse import ArgumentTypeError
 from pathlib import Path
 from typing import Any
 
 from gateway.office.common import Arguments
 from gateway.trust import broker
+
+_MOST = 1_000_000
 
 
 def write(arguments: Arguments) -> int:
@@ -17,10 +20,18 @@ def write(arguments: Arguments) -> int:
         key=arguments.key.resolve(),
         data=(arguments.data or arguments.out / "data").resolve(),
         crl=arguments.crl.resolve() if arguments.crl else None,
+        connections=arguments.connections,
     )
     for path in broker.write(arguments.out.resolve(), settings):
         print(path)
     return 0
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not 2 <= int(text) <= _MOST:
+        message = f"{text!r} is no number of connections; 2 to {_MOST} are right"
+        raise ArgumentTypeError(message)
+    return int(text)
 
 
 def add(words: Any) -> None:
@@ -35,4 +46,5 @@ def add(words: Any) -> None:
     parser.add_argument("--key", type=Path, required=True, help="the broker's key")
     parser.add_argument("--data", type=Path, help="folder for queued messages")
     parser.add_argument("--crl", type=Path, help="revocation list of the plant CA")
+    parser.add_argument("--connections", type=_count, default=10_000, help="at most so many")
     parser.set_defaults(run=write)

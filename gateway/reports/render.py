@@ -21,7 +21,7 @@ from gateway.evidence import BatchRange, Configuration
 from gateway.month import Month, MonthValue
 
 FORMAT = "carbon-month/1"
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 _SAVED = re.compile(rb"(<dcterms:modified[^>]*>)[^<]*(</dcterms:modified>)")
 _HEAD = PatternFill("solid", fgColor="DCE6F1")
 
@@ -160,11 +160,15 @@ def month_record(plain: Any) -> bytes:
     )
 
 
-def cell(text: Any) -> Any:
-    """A text that no spreadsheet takes for a formula."""
-    if isinstance(text, str) and text.startswith(_FORMULA_STARTS):
-        return "'" + text
-    return text
+def cell(value: Any) -> Any:
+    """What a cell may hold: a number, or text that no spreadsheet takes for a formula.
+
+    What cannot be printed becomes ``?``: a workbook cannot hold control characters.
+    """
+    if value is None or type(value) in (int, float):
+        return value
+    text = "".join(letter if letter.isprintable() else "?" for letter in str(value))
+    return "'" + text if str(value).startswith(_FORMULA_STARTS) else text
 
 
 def to_xlsx(plain: Any) -> bytes:
@@ -212,9 +216,9 @@ def _table(sheet: Worksheet, row: int, head: Sequence[str], widths: Sequence[int
 
 def _values_sheet(sheet: Worksheet, plain: Any) -> None:
     sheet.title = "month 月度参数"
-    sheet["A1"] = f"{plain['site']}  {plain['month']}  {plain['sector']}"
+    sheet["A1"] = cell(f"{plain['site']}  {plain['month']}  {plain['sector']}")
     sheet["A1"].font = Font(bold=True, size=14)
-    sheet["A2"] = f"{plain['factor_set']['id']} v{plain['factor_set']['version']}"
+    sheet["A2"] = cell(f"{plain['factor_set']['id']} v{plain['factor_set']['version']}")
     head = (
         "parameter 信息项",
         "",

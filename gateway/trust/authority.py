@@ -94,6 +94,17 @@ def issue(
     )
 
 
+def check_service(name: str) -> None:
+    """Refuse a name that no service may have; it is the name of files, too.
+
+    Raises:
+        TrustError: says what is right.
+    """
+    if not topics.NAME.match(name):
+        message = f"{name!a} is no name for a service: {topics.NAME_RULE}"
+        raise TrustError(message)
+
+
 def issue_service(
     authority: Authority, name: str, spki: bytes, hosts: Sequence[str], now_ns: int
 ) -> x509.Certificate:
@@ -102,9 +113,7 @@ def issue_service(
     Raises:
         TrustError: the name is not allowed.
     """
-    if not topics.NAME.match(name):
-        message = f"{name!a} is no name for a service: {topics.NAME_RULE}"
-        raise TrustError(message)
+    check_service(name)
     use = ExtendedKeyUsageOID.SERVER_AUTH if hosts else ExtendedKeyUsageOID.CLIENT_AUTH
     said: list[tuple[Any, bool]] = [
         (x509.BasicConstraints(ca=False, path_length=None), True),

@@ -3,7 +3,9 @@
 For mosquitto 2. A client is who its certificate's common name says (``site/agent``), and its
 client id is forced to the same, so that nobody can throw another one out by taking its id. The
 gateway is the one client called ``ingest``. A plant's certificate always has exactly one slash in
-its name and none of ``+ #``, so pattern lines give each client its own topics only.
+its name and none of ``+ #``, so pattern lines give each client its own topics only. The broker
+cannot slow a flooder down: it hands the gateway more at once than the gateway lets wait
+(``gateway.ingest.fair``), which drops the flooder's own.
 """
 
 from dataclasses import dataclass
@@ -29,12 +31,13 @@ keyfile {key}
 require_certificate true
 use_identity_as_username true
 use_username_as_clientid true
-max_connections 10000
+max_connections {connections}
 
 message_size_limit {size}
-max_inflight_messages 20
+max_inflight_messages 16384
+max_inflight_bytes 100663296
 max_queued_messages 10000
-max_queued_bytes 268435456
+max_queued_bytes 134217728
 max_keepalive 3600
 persistent_client_expiration 60d
 persistence true
@@ -71,6 +74,7 @@ class Settings:
     key: Path
     data: Path
     crl: Path | None = None
+    connections: int = 10_000
 
 
 def write(folder: Path, settings: Settings) -> tuple[Path, Path]:
@@ -90,6 +94,7 @@ def write(folder: Path, settings: Settings) -> tuple[Path, Path]:
             crl=f"crlfile {settings.crl}\n" if settings.crl else "",
             size=max(_SIZE_LIMIT, MAX_MESSAGE),
             data=settings.data,
+            connections=settings.connections,
         ),
         encoding="utf-8",
     )

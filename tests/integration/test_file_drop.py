@@ -259,6 +259,20 @@ async def test_a_name_with_odd_signs_is_put_away_under_a_plain_one(drop):
     assert run.values == VALUES
 
 
+@pytest.mark.parametrize("content", [None, b"\0"], ids=["taken", "refused"])
+async def test_the_longest_name_of_a_file_system_is_put_away(drop, content):
+    name = "报" * 83 + ".csv"
+    assert len(name.encode()) == 253
+    TableWriter(drop.folder).write("short.csv", ROWS)
+    (drop.folder / "short.csv").rename(drop.folder / name)
+    if content is not None:
+        (drop.folder / name).write_bytes(content)
+    where = "done" if content is None else "rejected"
+    async with Run(drop()) as run:
+        await run.until(lambda: len(names(drop.folder, where)) == (1 if content is None else 2))
+    assert not (drop.folder / name).exists()
+
+
 async def test_a_done_folder_that_is_a_link_is_no_answer(drop, tmp_path):
     (drop.folder / "done").symlink_to(tmp_path)
     with pytest.raises(NoAnswer, match="is a link"):

@@ -39,6 +39,7 @@ NS = 10**9
 T0 = 1_790_784_000 * NS
 ROOT = Path(__file__).resolve().parents[2]
 SITE, AGENT = "al-001", "gw-01"
+SOFTWARE = [bytes([1]) * 32, bytes([2]) * 32]
 
 
 def small_plant(folder):
@@ -92,6 +93,7 @@ def month(tmp_path_factory):
             batch = Batch(
                 SITE, AGENT, head.seq + 1, head.sha256, bytes(16), min(times), max(times),
                 (0, 1), ClockState(), config_.digest(document), "edge-agent/test", columns, events,
+                legal_sha256=SOFTWARE[head.seq >= 5],
             )  # fmt: skip
             signed = wire_batch.sign(batch, signer)
             evidence = wire_batch.verify(signed, SITE, AGENT, ring)
@@ -176,6 +178,47 @@ def test_the_trust_file_must_name_the_keys(month, tmp_path):
     assert agent.kid.hex() in verdict.difference
 
 
+@pytest.fixture
+def trusting(month, tmp_path):
+    """A trust file that names the keys, and what else is given."""
+    folder, made, gateway, *_ = month
+    agent = public_key((folder / "k/agent.pub.pem").read_bytes())
+
+    def verified(more):
+        path = tmp_path / "trust.toml"
+        path.write_text(f'trusted = ["{gateway.kid.hex()}", "{agent.kid.hex()}"]\n{more}\n')
+        return verify_.verify(made.files[2], trust_file.load(path))
+
+    return verified
+
+
+def software(*digests):
+    return f"software = {[digest.hex() for digest in digests]}"
+
+
+def test_batches_of_software_that_nobody_approved_are_named(month, trusting):
+    first, then = SOFTWARE
+    verdict = trusting(software(first))
+    last = month[1].plain["evidence"][0]["last_seq"]
+    assert not verdict.proven
+    assert f"batches 6-{last} ({last - 5}) of gw-01 by edge-agent/test" in verdict.difference
+    assert then.hex() in verdict.difference
+    assert first.hex() not in verdict.difference
+
+
+def test_with_all_software_approved_the_count_is_told(trusting):
+    verdict = trusting(software(*SOFTWARE, bytes(32)))
+    assert verdict.proven, verdict.difference
+    assert "2 digests of the legally relevant files, all of 3 approved ones" in str(verdict.lines)
+    assert "approves no software" not in str(verdict.lines)
+
+
+def test_a_trust_file_without_software_leaves_a_reservation(trusting):
+    verdict = trusting("")
+    assert verdict.proven
+    assert [line for line in verdict.lines if line.startswith("9 ") and "no software" in line]
+
+
 def changed(month, tmp_path, change, *, sign_again):
     """The bundle with its files changed, under the old manifest or one the gateway signed anew."""
     _, made, gateway, *_ = month
@@ -219,6 +262,37 @@ def edit_sheet(files):
     sheet.cell(5, 5).value = float(sheet.cell(5, 5).value) + 0.001
     out = io.BytesIO()
     book.save(out)
+    files["report.xlsx"] = out.getvalue()
+
+
+def cells(change):
+    """Changes the workbook by hand, as its gateway could."""
+
+    def edit(files):
+        book = load_workbook(io.BytesIO(files["report.xlsx"]))
+        change(book)
+        out = io.BytesIO()
+        book.save(out)
+        files["report.xlsx"] = out.getvalue()
+
+    return edit
+
+
+def hidden_row(files):
+    """A row below the size that the sheet states: spreadsheets show it, many readers do not."""
+    cells(lambda book: book.worksheets[0].append(["CO2", "", "", "t", 1]))(files)
+    name = "xl/worksheets/sheet1.xml"
+    out = io.BytesIO()
+    with (
+        zipfile.ZipFile(io.BytesIO(files["report.xlsx"])) as before,
+        zipfile.ZipFile(out, "w") as after,
+    ):
+        for part in before.namelist():
+            content = before.read(part)
+            if part == name:
+                start, end = content.index(b"<dimension"), content.index(b"<sheetViews")
+                content = content[:start] + b'<dimension ref="A1:P5"/>' + content[end:]
+            after.writestr(part, content)
     files["report.xlsx"] = out.getvalue()
 
 
@@ -272,12 +346,33 @@ def test_a_changed_file_is_named_under_the_old_manifest(month, tmp_path, change,
         (edit_sheet, "report.xlsx: metal_t of line1"),
         (drop_batch, "batch 6 arrived, 5 is next"),
         (flip_batch, ""),
+        (
+            cells(lambda book: book.worksheets[0].cell(5, 4).__setattr__("value", "kg")),
+            "row 5, column 4",
+        ),
+        (
+            cells(lambda book: book.worksheets[0].cell(5, 5).__setattr__("value", "=1")),
+            "report.xlsx",
+        ),
+        (cells(lambda book: book.create_sheet("more")), "it has the sheets"),
+        (
+            cells(lambda book: book.worksheets[3].append(["reservation", "none"])),
+            "of 'evidence 证据'",
+        ),
+        (hidden_row, "column 1 of 'month 月度参数' is 'CO2'"),
         (garbage_in_sheet, "report.xlsx"),
         (bomb, "report.xlsx: unpacks to 301989888 bytes"),
         (
             lambda files: files.update({"report.xlsx": b"no workbook"}),
-            "report.xlsx: cannot be read",
+            "report.xlsx: is no sound archive",
         ),
+        (
+            lambda files: files.update({"report.json": b'{"parameters": []}'}),
+            "report.json has 0 values",
+        ),
+        (lambda files: files.update({"report.json": b"[]"}), ""),
+        (cells(lambda book: book.worksheets[0].delete_rows(5, 99)), "report.xlsx 0 of"),
+        (cells(lambda book: book.worksheets[0].delete_cols(4, 9)), ""),
         (lambda files: files.update({"report.json": b"[" * 99_999}), "report.json: cannot be read"),
         (lambda files: files.update({"month.cbor": b"\x81" * 99_999}), "not decodable"),
         (lambda files: files.pop("report.xlsx"), "report.xlsx"),

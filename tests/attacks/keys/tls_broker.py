@@ -34,7 +34,7 @@ def until(condition, what):
 class Site:
     """A CA, a broker with the generated files, and clients with certificates."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, connections=10_000):
         self.folder = folder
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -48,7 +48,8 @@ class Site:
         done = cli.main(
             ["broker-config", "--out", str(folder / "broker"), "--port", str(self.port),
              "--ca", str(folder / "ca/ca.crt"), "--certificate", str(folder / "tls/broker.crt"),
-             "--key", str(folder / "tls/broker.pem"), "--crl", str(folder / "ca/ca.crl")]
+             "--key", str(folder / "tls/broker.pem"), "--crl", str(folder / "ca/ca.crl"),
+             "--connections", str(connections)]
         )  # fmt: skip
         assert done == 0
         # Started by root, mosquitto would give up its rights and could not read the files.

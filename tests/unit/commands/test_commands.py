@@ -14,9 +14,10 @@ import yaml
 from pymodbus.server import ModbusTcpServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
-from edge_agent import cli
+from edge_agent import __version__, cli
 from edge_agent.clock import SystemClock
 from edge_agent.health import Health, write_status
+from edge_agent.legal import legal_digest
 from edge_agent.wire import keys
 
 NS = 10**9
@@ -257,3 +258,9 @@ def test_status_shows_devices_and_says_when_the_agent_is_silent(write, tmp_path,
     assert code == 1
     assert "does not run or hangs" in out
     assert "NoAnswer: silence" in out
+
+
+def test_software_prints_what_every_batch_of_it_carries(capsys):
+    code, out, _ = run("software", capsys=capsys)
+    name, digest = out.split()
+    assert (code, name, bytes.fromhex(digest)) == (0, f"edge-agent/{__version__}", legal_digest())

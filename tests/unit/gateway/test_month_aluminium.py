@@ -55,7 +55,7 @@ class Rows:
 
 @pytest.fixture
 def compute_month(make_config, factors):
-    def run(options=(), lines=(), entries=(), rows=None, extra=(), **changes):
+    def run(options=(), lines=(), entries=(), rows=None, extra=(), events=(), **changes):
         config = make_config(**changes)
         chosen = dict(factors.options)
         for name, value in dict(options).items():
@@ -69,7 +69,7 @@ def compute_month(make_config, factors):
             for name, scope, unit, sources in lines
         ]  # fmt: skip
         basis = Basis(plain, set_, forms.find("aluminium"), Entries(entries))
-        return compute(basis, "2026-10", rows or Rows(), [])
+        return compute(basis, "2026-10", rows or Rows(), list(events))
 
     return run
 
@@ -298,3 +298,46 @@ def test_two_lines_are_computed_apart_and_added(compute_month, make_config):
 
 def test_a_month_without_a_control_plan_says_so(compute_month):
     assert "the site has no control plan 无数据质量控制方案" in compute_month().reservations
+
+
+# -- events of an authentic agent that hold anything (rows 52, 62) -----------------------------
+
+EFFECT = {
+    "t": T0 + 60 * 10**9, "type": "effect_ended", "line": "line1", "pot": "pot001", "start": T0 + 10**9,
+    "end": T0 + 60 * 10**9, "net_s": 31.5, "gross_s": 33.25, "est_s": 0.5, "peak_v": 28.5, "mean_v": 21.0,
+    "ov_vs": 512.5, "ova_vs": 500.25, "group": 3, "reason": "below", "flags": ["suspect"],
+}  # fmt: skip
+
+
+def without(key):
+    return {name: item for name, item in EFFECT.items() if name != key}
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        *({"t": T0, "type": kind} for kind in ("gap", "late_samples", "lost_records", "tag_quality")),
+        *(without(key) for key in ("line", "pot", "start", "end", "net_s", "peak_v", "group", "reason")),
+        EFFECT | {"net_s": "31.5"},
+        EFFECT | {"start": True},
+        EFFECT | {"start": EFFECT["end"] + 1},
+        EFFECT | {"end": 2**63 - 1},
+        EFFECT | {"peak_v": None},
+        EFFECT | {"more": b"bytes"},
+        EFFECT | {"flags": [[["deep"]]]},
+        {"t": T0, "type": "late_samples", "count": "many"},
+        {"t": T0, "type": "tag_quality", "severity": "bad", "reason": 4, "tag": "x"},
+    ],
+)  # fmt: skip
+def test_a_malformed_event_is_left_out_and_named_and_stops_nothing(compute_month, event):
+    month = compute_month({"pfc_route": "slope"}, events=[event, EFFECT])
+    assert month.effects == [EFFECT]
+    assert "1 malformed events left out 格式错误的事件未采用" in month.reservations
+    assert value(month, "aem") == pytest.approx(AEM)
+
+
+def test_well_formed_events_leave_no_reservation(compute_month):
+    events = [EFFECT, {"t": T0, "type": "lost_records", "count": 7}, {"t": T0, "type": "resumed"}]
+    month = compute_month({"pfc_route": "slope"}, events=events)
+    assert not [text for text in month.reservations if "malformed" in text]
+    assert "7 records lost 记录丢失" in month.reservations
