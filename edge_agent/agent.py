@@ -85,6 +85,12 @@ def _count_devices(health: Health, devices: Sequence[DeviceStatus]) -> None:
     health.renewals = sum(item.renewals for item in devices)
 
 
+def _identity(config: AgentConfig, signer: AgentSigner) -> Identity:
+    gateways = tuple(keys.public_key(path.read_bytes()) for path in config.keys.gateway)
+    trust = _log_trust(config.keys)
+    return Identity(config.site, config.agent, boot_id(), signer, gateways, trust)
+
+
 class Agent:
     """One agent: acquisition → pipeline → outbox → uplink."""
 
@@ -95,10 +101,7 @@ class Agent:
         self._outbox = _outbox(config)
         self._keystore = Keystore(config.keys, config.state_dir)
         signer = AgentSigner(self._keystore.current(self._outbox.get(SIGNING_KID)))
-        gateways = tuple(keys.public_key(path.read_bytes()) for path in config.keys.gateway)
-        self._identity = Identity(
-            config.site, config.agent, boot_id(), signer, gateways, _log_trust(config.keys)
-        )
+        self._identity = _identity(config, signer)
         factors = config_.factors_of(config)  # read once: what is signed is what is computed with
         document = config_.effective(config, factors, to_plain(config))
         self._config_sha256 = config_.digest(document)
@@ -108,7 +111,8 @@ class Agent:
             self._config_sha256, cose.sign(MessageType.CONFIG, document, signer)
         )
         self._pipeline = Pipeline(config, factors)
-        self._acquisition = _acquisition(config, self._clock, SystemRandom().random)
+        jitter = SystemRandom().random
+        self._acquisition = _acquisition(config, self._clock, jitter)
         self._told: deque[Event] = deque(maxlen=_QUEUE)
         self._keeper = Keeper(self._clock, jitter, self._told.append)
         self._uplink = Uplink(

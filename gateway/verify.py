@@ -283,7 +283,8 @@ def _sheet_figures(xlsx: bytes) -> list[Any]:
     stored = archive.plain(xlsx, sheets.MAX_UNPACKED)
     sheet = load_workbook(io.BytesIO(stored), read_only=True, data_only=True).worksheets[0]
     sheet.reset_dimensions()  # what the file says of them could hide rows
-    return [row[4] for row in sheet.iter_rows(min_row=5, values_only=True)]
+    rows = sheet.iter_rows(min_row=5, values_only=True)
+    return [row[4] if len(row) > 4 else None for row in rows if row]
 
 
 def _of_sheet(read: Callable[[], _T]) -> _T:

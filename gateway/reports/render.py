@@ -10,20 +10,39 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from openpyxl import Workbook
-from openpyxl.styles import Alignment, Font, PatternFill
-from openpyxl.utils import get_column_letter
-from openpyxl.worksheet.properties import PageSetupProperties
+from openpyxl.styles import Font
 from openpyxl.worksheet.worksheet import Worksheet
 
 from edge_agent.calc.windows import to_local
 from edge_agent.wire import cbor
 from gateway.evidence import BatchRange, Configuration
 from gateway.month import Month, MonthValue
+from gateway.reports import layout
 
 FORMAT = "carbon-month/1"
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 _SAVED = re.compile(rb"(<dcterms:modified[^>]*>)[^<]*(</dcterms:modified>)")
-_HEAD = PatternFill("solid", fgColor="DCE6F1")
+_ROOT_CHARACTERS = 16
+_LEAST_PERCENT = 0.001
+_VALUES = {
+    "信息项": 24,
+    "parameter": 30,
+    "scope 范围": 18,
+    "unit 单位": 14,
+    "value 数值": 12,
+    "method 获取方式": 18,
+    "source 数据来源": 36,
+    "evidence 支撑材料": 24,
+    "clause 条款": 24,
+    "completeness 完整率": 15,
+    "uncertainty 不确定度 (k=2)": 20,
+    "recomputed 由修约值复算": 14,
+    "substituted hours 替代小时数": 13,
+    "batches 批次": 14,
+    "root 默克尔根": 20,
+    "note 备注": 30,
+}
+"""Columns of the first sheet and how wide they are [characters]."""
 
 
 def to_plain(month: Month, configuration: Configuration, ranges: Sequence[BatchRange]) -> Any:
@@ -180,12 +199,9 @@ def to_xlsx(plain: Any) -> bytes:
     _substitutions_sheet(book.create_sheet("substituted 替代"), plain)
     _effects_sheet(book.create_sheet("effects 效应"), plain)
     _evidence_sheet(book.create_sheet("evidence 证据"), plain)
-    for each in book.worksheets:  # printed, a page is as wide as the sheet
-        each.page_setup.orientation = "landscape"
-        each.page_setup.paperSize = each.PAPERSIZE_A3
-        each.page_setup.fitToHeight = 0
-        each.sheet_properties.pageSetUpPr = PageSetupProperties(fitToPage=True)
-        each.print_title_rows = "4:4" if each is sheet else "1:1"
+    heads = (4, 1, 1, None)
+    for each, head_row in zip(book.worksheets, heads, strict=True):
+        layout.finish(each, head_row)
     book.properties.created = datetime(2000, 1, 1, tzinfo=UTC).replace(tzinfo=None)
     out = io.BytesIO()
     book.save(out)
@@ -206,38 +222,12 @@ def _without_times(xlsx: bytes) -> bytes:
     return out.getvalue()
 
 
-def _table(sheet: Worksheet, row: int, head: Sequence[str], widths: Sequence[int]) -> None:
-    for column, (text, width) in enumerate(zip(head, widths, strict=True), start=1):
-        place = sheet.cell(row, column, text)
-        place.font, place.fill = Font(bold=True), _HEAD
-        place.alignment = Alignment(wrap_text=True, vertical="top")
-        sheet.column_dimensions[get_column_letter(column)].width = width
-
-
 def _values_sheet(sheet: Worksheet, plain: Any) -> None:
     sheet.title = "month 月度参数"
     sheet["A1"] = cell(f"{plain['site']}  {plain['month']}  {plain['sector']}")
-    sheet["A1"].font = Font(bold=True, size=14)
+    sheet["A1"].font = Font(name=layout.FONT, bold=True, size=14)
     sheet["A2"] = cell(f"{plain['factor_set']['id']} v{plain['factor_set']['version']}")
-    head = (
-        "parameter 信息项",
-        "",
-        "scope 范围",
-        "unit 单位",
-        "value 数值",
-        "method 获取方式",
-        "source 数据来源",
-        "evidence 支撑材料",
-        "clause 条款",
-        "completeness 完整率",
-        "uncertainty 不确定度 (k=2)",
-        "recomputed 由修约值复算",
-        "substituted hours 替代小时数",
-        "batches 批次",
-        "root 默克尔根",
-        "note 备注",
-    )
-    _table(sheet, 4, head, (30, 32, 17, 16, 16, 17, 50, 30, 30, 14, 14, 16, 14, 16, 24, 36))
+    layout.head(sheet, 4, tuple(_VALUES), tuple(_VALUES.values()))
     sheet.freeze_panes = "A5"
     for row, item in enumerate(plain["parameters"], start=5):
         batches = item["evidence"]["batches"]
@@ -254,22 +244,28 @@ def _values_sheet(sheet: Worksheet, plain: Any) -> None:
             item["clause"],
             "" if covered is None else f"{100 * float(covered):.2f} %",
             _percent(item["uncertainty"]),
-            item["recomputed_from_rounded"] or "",
-            f"{sum(float(one['missing_s']) for one in item['substitutions']) / 3600:.2f}",
+            None,
+            None,
             ", ".join(f"{part['first_seq']}-{part['last_seq']}" for part in batches),
-            ", ".join(part["root"] for part in batches),
+            ", ".join(f"{part['root'][:_ROOT_CHARACTERS]}…" for part in batches),
             item["note"],
         )
         for column, text in enumerate(values, start=1):
-            sheet.cell(row, column, cell(text))
+            sheet.cell(row, column, cell(text)).alignment = layout.WRAPPED
+        missing_s = sum(float(one["missing_s"]) for one in item["substitutions"])
         _numeric(sheet, row, 5, item["reported"])
+        _numeric(sheet, row, 12, item["recomputed_from_rounded"])
+        _numeric(sheet, row, 13, f"{missing_s / 3_600:.2f}")
 
 
 def _percent(uncertainty: dict[str, Any] | None) -> str:
     if uncertainty is None or uncertainty["relative"] is None:
         return "not stated 未给出"
     least = "≥ " if uncertainty["unstated"] else ""
-    return f"{least}{100 * float(uncertainty['relative']):.3g} %"
+    percent = 100 * float(uncertainty["relative"])
+    if 0 < percent < _LEAST_PERCENT:
+        return f"{least}0 %" if least else f"< {_LEAST_PERCENT:g} %"
+    return f"{least}{percent:.3g} %"
 
 
 def _numeric(sheet: Worksheet, row: int, column: int, reported: str | None) -> None:
@@ -278,6 +274,7 @@ def _numeric(sheet: Worksheet, row: int, column: int, reported: str | None) -> N
         return
     place = sheet.cell(row, column, float(reported))
     decimals = len(reported.partition(".")[2])
+    place.alignment = layout.NUMBER
     place.number_format = "0." + "0" * decimals if decimals else "0"
 
 
@@ -293,7 +290,7 @@ def _substitutions_sheet(sheet: Worksheet, plain: Any) -> None:
         "unit 单位",
         "source 替代依据",
     )
-    _table(sheet, 1, head, (30, 17, 24, 14, 22, 18, 12, 60))
+    layout.head(sheet, 1, head, (30, 17, 24, 14, 22, 18, 12, 60))
     zone = ZoneInfo(plain["timezone"])
     row = 1
     for item in plain["parameters"]:
@@ -320,14 +317,14 @@ def _effects_sheet(sheet: Worksheet, plain: Any) -> None:
         "pot 电解槽",
         "start 开始",
         "end 结束",
-        "above 8 V, s",
-        "gross, s",
-        "peak V",
-        "overvoltage V.s",
+        "above 8 V, s 净时间",
+        "gross, s 总时间",
+        "peak, V 峰值电压",
+        "overvoltage, V·s 过电压积分",
         "group 组",
         "end reason 结束原因",
     )
-    _table(sheet, 1, head, (14, 14, 24, 24, 14, 12, 10, 16, 10, 20))
+    layout.head(sheet, 1, head, (14, 14, 27, 27, 14, 14, 14, 18, 10, 22))
     zone = ZoneInfo(plain["timezone"])
     for row, item in enumerate(plain["effects"], start=2):
         start, end = (
@@ -338,11 +335,13 @@ def _effects_sheet(sheet: Worksheet, plain: Any) -> None:
         values = (item["line"], item["pot"], start, end, *numbers, item["group"], item["reason"])
         for column, value in enumerate(values, start=1):
             sheet.cell(row, column, cell(value))
+        for column, number_format in zip(range(5, 9), ("0", "0", "0.00", "0.0"), strict=True):
+            sheet.cell(row, column).number_format = number_format
 
 
 def _evidence_sheet(sheet: Worksheet, plain: Any) -> None:
     sheet.column_dimensions["A"].width = 28
-    sheet.column_dimensions["B"].width = 90
+    sheet.column_dimensions["B"].width = 120
     rows = []
     for item in plain["evidence"]:
         text = f"{item['first_seq']}-{item['last_seq']} ({item['batches']})  root {item['root']}"
@@ -350,5 +349,5 @@ def _evidence_sheet(sheet: Worksheet, plain: Any) -> None:
         rows.append(("configuration SHA-256 配置", item["config_sha256"]))
     rows += [("reservation 保留意见", text) for text in plain["reservations"]]
     for row, (left, right) in enumerate(rows, start=1):
-        sheet.cell(row, 1, cell(left))
-        sheet.cell(row, 2, cell(right)).alignment = Alignment(wrap_text=True)
+        sheet.cell(row, 1, cell(left)).alignment = layout.WRAPPED
+        sheet.cell(row, 2, cell(right)).alignment = layout.WRAPPED

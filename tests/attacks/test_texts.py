@@ -52,7 +52,7 @@ def report(text):
                     text,
                 ),
                 "reported": "12.50", "completeness": "0.5", "uncertainty": None,
-                "recomputed_from_rounded": text,
+                "recomputed_from_rounded": "-0.39",
                 "evidence": {"batches": batches},
                 "substitutions": [
                     {"hour": T0, "missing_s": "60", "method": text, "value": "1.5", "source": text}
@@ -99,6 +99,7 @@ def test_no_text_becomes_a_formula_or_markup_in_the_workbook(text):
 def test_the_figures_of_the_workbook_stay_numbers():
     sheet = load_workbook(io.BytesIO(render.to_xlsx(report("x")))).worksheets[0]
     assert (sheet.cell(5, 5).value, sheet.cell(5, 5).data_type) == (12.5, "n")
+    assert (sheet.cell(5, 12).value, sheet.cell(5, 12).data_type) == (-0.39, "n")
 
 
 @given(st.text())
