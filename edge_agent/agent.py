@@ -111,10 +111,9 @@ class Agent:
             self._config_sha256, cose.sign(MessageType.CONFIG, document, signer)
         )
         self._pipeline = Pipeline(config, factors)
-        jitter = SystemRandom().random
-        self._acquisition = _acquisition(config, self._clock, jitter)
+        self._acquisition = _acquisition(config, self._clock, SystemRandom().random)
         self._told: deque[Event] = deque(maxlen=_QUEUE)
-        self._keeper = Keeper(self._clock, jitter, self._told.append)
+        self._keeper = Keeper(self._clock, SystemRandom().random, self._told.append)
         self._uplink = Uplink(
             config.mqtt, self._identity, self._outbox, self._worker, self._clock, self.health
         )

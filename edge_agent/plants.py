@@ -165,6 +165,19 @@ class Carbonate(_Strict):
     material: str = Field(pattern=FACTOR_NAME)
 
 
+class RateCheck(_Strict):
+    """A tag that shows the rate of what a totaliser counts, and how far apart both may be.
+
+    The tag is a plain one or that of a rate meter, and gives a value in every minute.
+
+    The month's report has a reservation where the count and the integral of the rate differ by
+    more than ``tolerance_percent`` [%], in the month or on a day.
+    """
+
+    rate: str
+    tolerance_percent: float = Field(default=5.0, gt=0, lt=100)
+
+
 class Meter(_Strict):
     """A totaliser or rate tag and what it counts.
 
@@ -190,6 +203,7 @@ class Meter(_Strict):
     mpe_percent: float | None = Field(default=None, gt=0, lt=100)
     calibrated_on: date | None = None
     calibrated_until: date | None = None
+    check: RateCheck | None = None
 
     @model_validator(mode="after")
     def _needs(self) -> Self:

@@ -7,10 +7,11 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
+from edge_agent.calc.rate import per_hour
 from edge_agent.documents import Document, Path_, did_you_mean, numbered
 from edge_agent.drivers import check_lines
 from edge_agent.drivers.base import Tag
-from edge_agent.errors import ConfigError
+from edge_agent.errors import CalculationError, ConfigError
 
 
 def wrong_references(config: Any, document: Document) -> Iterator[ConfigError]:
@@ -37,6 +38,7 @@ def wrong_references(config: Any, document: Document) -> Iterator[ConfigError]:
             hint = did_you_mean(tag_id, tags) or right
             yield document.error(key, f"no device has a tag {tag_id!r}", hint)
     yield from _wrong_potlines(config, document)
+    yield from _wrong_checks(config, document, tags)
     yield from _wrong_tags(config, document, tags, used)
 
 
@@ -61,6 +63,31 @@ def _referred(config: Any) -> Iterator[tuple[Path_, str, str]]:
                 yield (*key, "pots", name), numbered(str(pattern), number), right
     for place, meter in enumerate(config.meters):
         yield ("meters", place, "tag"), meter.tag, ""
+        if meter.check is not None:
+            yield ("meters", place, "check", "rate"), meter.check.rate, ""
+
+
+def _wrong_checks(
+    config: Any, document: Document, tags: Mapping[str, Tag]
+) -> Iterator[ConfigError]:
+    """A meter's check names a tag, plain or of a rate meter, with the rate of what it counts."""
+    pots = {line.current for line in config.potlines}
+    for place, meter in enumerate(config.meters):
+        if meter.check is None or not {meter.tag, meter.check.rate} <= tags.keys():
+            continue
+        key, count, rate = ("meters", place, "check"), tags[meter.tag], tags[meter.check.rate]
+        if count.totaliser is None:
+            message = f"{meter.tag!r} is no totaliser: there is nothing to hold against a rate"
+            yield document.error(key, message, "leave the check out")
+        elif rate.id in pots or rate.totaliser is not None:
+            message = f"{rate.id!r} shows no rate of {meter.tag!r}"
+            yield document.error((*key, "rate"), message, "a tag whose unit is a rate is right")
+        else:
+            try:
+                per_hour(rate.unit, count.unit)
+            except CalculationError as error:
+                right = f"a tag in {count.unit}/h, or in kW for kWh, is right"
+                yield document.error((*key, "rate"), str(error), right)
 
 
 def _wrong_tags(

@@ -10,8 +10,38 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from edge_agent.calc.windows import HOUR_NS, NS_PER_S, window_start
+from edge_agent.errors import CalculationError
 
 S_PER_H = 3600.0
+_ENERGY_RATES = {"kW": "kWh", "MW": "MWh"}
+_THOUSANDS = {("MWh", "kWh"), ("t", "kg"), ("GJ", "MJ")}
+
+
+def is_rate(unit: str) -> bool:
+    """Whether a unit is a rate, whose integral over hours is an amount."""
+    return unit.endswith("/h") or unit in _ENERGY_RATES
+
+
+def amount_unit(unit: str) -> str:
+    """The unit of a rate's integral over hours."""
+    return _ENERGY_RATES.get(unit) or unit.removesuffix("/h")
+
+
+def per_hour(rate_unit: str, unit: str) -> float:
+    """How much of an amount's unit one unit of a rate gives in an hour: 0.001 for kW and MWh.
+
+    Raises:
+        CalculationError: the rate is of another quantity.
+    """
+    given = amount_unit(rate_unit) if is_rate(rate_unit) else None
+    if given == unit:
+        return 1.0
+    if (given, unit) in _THOUSANDS:
+        return 1_000.0
+    if (unit, given) in _THOUSANDS:
+        return 0.001
+    message = f"a rate in {rate_unit!r} gives no {unit!r}"
+    raise CalculationError(message)
 
 
 @dataclass(slots=True)

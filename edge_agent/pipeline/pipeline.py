@@ -17,13 +17,14 @@ from edge_agent.calc.anode_effect import PotDetector
 from edge_agent.calc.detector_state import Started
 from edge_agent.calc.factors import FactorSet
 from edge_agent.calc.integration import TotaliserRule
+from edge_agent.calc.rate import amount_unit, is_rate
 from edge_agent.calc.windows import MINUTE_NS, hour_offset_ns
 from edge_agent.config import AgentConfig, totaliser_of
 from edge_agent.pipeline.buffers import SignalBuffer
 from edge_agent.pipeline.judging import Flag, lapses_ns, rules_of
 from edge_agent.pipeline.meters import FuelFactors, MeterWorker
 from edge_agent.pipeline.potline import LineFactors, PotlineWorker, effect_started
-from edge_agent.pipeline.rates import RateWorker, amount_unit, is_rate
+from edge_agent.pipeline.rates import RateWorker
 from edge_agent.pipeline.rows import Sink, Span
 from edge_agent.pipeline.scans import ScanBuffer
 from edge_agent.pipeline.signals import SignalWorker

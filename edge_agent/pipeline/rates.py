@@ -3,7 +3,7 @@
 from typing import Any
 
 from edge_agent.calc.quality import JudgeState, Rules, StuckState, is_usable, judge
-from edge_agent.calc.rate import RateIntegrator
+from edge_agent.calc.rate import RateIntegrator, amount_unit
 from edge_agent.pipeline.buffers import SignalBuffer
 from edge_agent.pipeline.judging import Flag, given_quality
 from edge_agent.pipeline.meters import FuelFactors
@@ -12,17 +12,6 @@ from edge_agent.plants import Meter
 from edge_agent.readings import Sample, Waveform
 
 Reading = Sample | Waveform
-_ENERGY_RATES = {"kW": "kWh", "MW": "MWh"}
-
-
-def is_rate(unit: str) -> bool:
-    """Whether a unit is a rate, whose integral over hours is an amount."""
-    return unit.endswith("/h") or unit in _ENERGY_RATES
-
-
-def amount_unit(unit: str) -> str:
-    """The unit of a rate's integral over hours."""
-    return _ENERGY_RATES.get(unit) or unit.removesuffix("/h")
 
 
 class RateWorker:

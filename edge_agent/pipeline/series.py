@@ -3,8 +3,8 @@
 from dataclasses import replace
 from typing import Any
 
+from edge_agent.calc.rate import amount_unit, is_rate
 from edge_agent.config import AgentConfig, Potline, totaliser_of
-from edge_agent.pipeline.rates import amount_unit, is_rate
 from edge_agent.readings import Series
 
 MINUTE_S = 60

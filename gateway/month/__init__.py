@@ -7,6 +7,7 @@ answer. All sums are ``math.fsum`` (independent of order) or exact integers and 
 from collections.abc import Callable, Mapping, Sequence
 
 from edge_agent.readings import Event
+from gateway.month.cross_checks import tell_cross_checks
 from gateway.month.entries import Entries, Entry
 from gateway.month.hours import LOOKBACK_NS
 from gateway.month.incidents import reservations, tell_events
@@ -46,5 +47,6 @@ def compute(basis: Basis, month: str, reader: Reader, events: Sequence[Event]) -
     work = Work(basis, month, reader)
     _SECTORS[basis.form.id](work)
     tell_events(work, events)
+    tell_cross_checks(work)
     reservations(work)
     return work.result

@@ -1,6 +1,7 @@
 """A smelter's month by every route, from rows given directly; expected figures by hand."""
 
 import math
+import random
 from dataclasses import replace
 from decimal import Decimal
 
@@ -341,3 +342,84 @@ def test_well_formed_events_leave_no_reservation(compute_month):
     month = compute_month({"pfc_route": "slope"}, events=events)
     assert not [text for text in month.reservations if "malformed" in text]
     assert "7 records lost 记录丢失" in month.reservations
+
+
+# -- meters against their rates, signals against their past (row 93) ------------------------------
+
+MINUTE_NS = 60 * 10**9
+
+
+class Metering(Rows):
+    """``Rows`` with the energy meter by minutes and its power; a share of the power is missed."""
+
+    def __init__(self, missed=(), power=60.0, current=None):
+        super().__init__()
+        self.missed, self.power, self.current = dict(missed), power, current
+
+    def points(self, series, start_ns, end_ns):
+        minutes = HOURS * 60
+        if series == "energy.count":
+            values, total = [], 0.0
+            for minute in range(minutes + 1):
+                values.append(round(total))
+                total += self.power / 60 * (1 - self.missed.get(minute // 1440, 0.0))
+        elif series == "power":
+            values = [self.power] * minutes
+        elif series == "line1.current_ka" and self.current:
+            values = self.current
+        else:
+            return super().points(series, start_ns, end_ns)
+        whole = [(T0 + place * MINUTE_NS, value) for place, value in enumerate(values)]
+        inside = [(time, value) for time, value in whole if start_ns <= time < end_ns]
+        return Points([time for time, _ in inside], [value for _, value in inside])
+
+
+@pytest.fixture
+def metered(compute_month, make_config):
+    """A month whose energy meter is held against a tag with the power."""
+    plain = make_config().model_dump(mode="json")
+    power = {"id": "power", "address": 60, "type": "float32", "unit": "kW"}
+    devices = [plain["devices"][0], {**plain["devices"][1]}]
+    devices[1]["tags"] = [*devices[1]["tags"], power]
+    meters = [dict(meter) for meter in plain["meters"]]
+    meters[0]["check"] = {"rate": "power", "tolerance_percent": 2}
+
+    def run(**changes):
+        month = compute_month(rows=Metering(**changes), devices=devices, meters=meters)
+        return [text for text in month.reservations if "energy" in text or "repeats" in text]
+
+    return run
+
+
+def test_a_totaliser_that_is_the_integral_of_its_rate_needs_no_reservation(metered):
+    assert metered() == []
+
+
+def test_a_totaliser_that_misses_a_part_is_named_with_both_amounts(metered):
+    (text,) = metered(missed=dict.fromkeys(range(31), 0.1))
+    assert text.startswith(
+        "meter energy: counted 40175.000 kWh where the integral of power is 44639.000"
+    )
+    assert "10.0 % apart, 2 % is allowed" in text
+    assert "2026-10-01, 2026-10-02, 2026-10-03, 2026-10-04, 2026-10-05 and 26 more" in text
+
+
+def test_a_single_day_is_named_though_the_month_is_within(metered):
+    (text,) = metered(missed={4: 0.5})
+    assert "1.6 % apart, 2 % is allowed; by itself on 2026-10-05 累计量" in text
+
+
+def test_a_totaliser_that_stands_still_is_named(metered):
+    (text,) = metered(missed=dict.fromkeys(range(31), 1.0))
+    assert "counted 0.000 kWh" in text
+    assert "100.0 % apart" in text
+
+
+def test_a_line_current_that_was_recorded_before_is_named(metered):
+    dice = random.Random(93)
+    current = [300 + dice.gauss(0, 0.5) for _ in range(HOURS * 60)]
+    assert metered(current=current) == []
+    current[20_000:20_180] = current[5_000:5_180]
+    (text,) = metered(current=current)
+    assert "line1.current_ka repeats itself exactly 数据完全重复: 180 min from " in text
+    assert text.endswith("180 min from 2026-10-14T21:20 as from 2026-10-04T11:20")
