@@ -19,7 +19,6 @@ from edge_agent.supervision import Backoff, finished
 
 _SPREAD_S = 10.0  # devices with long intervals begin within this time
 _GRID_NS = 100_000_000
-_RENEW_AFTER = 10  # times the age of degraded
 _LEAVE_NS = 10 * NS_PER_S
 Read = Callable[[frozenset[str] | None], Awaitable[Sequence[Poll]]]
 _log = logging.getLogger(__name__)
@@ -65,10 +64,8 @@ class Device:
         self._driver = make()
         self._tags = [tag.id for tag in config.tags]
         self._schedule = Schedule(config.tags, getattr(config, "interval_s", 1.0))
-        interval_s = self._schedule.fastest_s if hasattr(config, "interval_s") else 0.0
-        self._stale_ns = round(max(3 * interval_s, config.stale_s) * NS_PER_S)
-        renew_ns = round(config.renew_s * NS_PER_S) if config.renew_s else 0
-        self._renew_ns = max(renew_ns or _RENEW_AFTER * self._stale_ns, self._stale_ns)
+        self._stale_ns = round(config.degraded_s * NS_PER_S)
+        self._renew_ns = config.renewed_s * NS_PER_S
         self._status = DeviceStatus(config.id, since_ns=self._clock.utc_ns())
         self._backoff = Backoff(around.jitter)
         self._fresh_ns = self._clock.monotonic_ns()

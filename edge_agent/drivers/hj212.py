@@ -119,7 +119,7 @@ class Hj212Driver:
         peer = _Peer(writer)
         try:
             while True:
-                wait_s = self._config.idle_s if peer.is_known else self._config.timeout_s
+                wait_s = self._config.silence_s if peer.is_known else self._config.timeout_s
                 async with asyncio.timeout(wait_s):
                     piece = await reader.read(_READ_SIZE)
                 if not piece or not all(

@@ -27,10 +27,10 @@ from pydantic import (
 from edge_agent.clock import NS_PER_S, Clock
 from edge_agent.drivers.base import (
     UNCERTAIN_CLOCK,
-    DeviceConfig,
     Reading,
     Scaler,
     Seconds,
+    SendingConfig,
     Tag,
     Value,
     is_plausible_time,
@@ -45,6 +45,7 @@ from edge_agent.readings import BAD_COMMS, BAD_DEVICE, GOOD, Quality, Reason, Sa
 _NAMESPACE = "spBv1.0"
 _NS_PER_MS = 1_000_000
 _REBIRTH_EVERY_S = 5.0
+_HOUR_S = 3_600.0
 _MAX_TOLD = 1_000
 _STALE = 500  # Sparkplug's quality beyond OPC's: the value's source is gone
 HISTORY = Quality.of(Severity.GOOD, Reason.HISTORY)
@@ -104,8 +105,8 @@ class MqttTls(BaseModel):
     key: Path | None = Field(default=None, exclude=True)
 
 
-class MqttConfig(DeviceConfig):
-    """One broker of the plant.
+class MqttConfig(SendingConfig):
+    """One broker of the plant; that the connection lives is known by its keep-alive.
 
     Args:
         client_id: must differ from every other client's of that broker; keeps the session.
@@ -130,6 +131,10 @@ class MqttConfig(DeviceConfig):
     timeout_s: Seconds = 10.0
     stale_s: Seconds = 120.0
     tags: tuple[MqttTag, ...]
+
+    def usual_s(self, tag: Tag) -> float:  # noqa: ARG002  the same for all tags
+        """Nobody knows how often a plant publishes: once an hour must be enough [s]."""
+        return _HOUR_S
 
     def access(self, will: tuple[str, bytes] | None) -> Access:
         """How to connect."""

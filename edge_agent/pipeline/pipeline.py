@@ -108,12 +108,11 @@ class Pipeline:
 
     def _route_rest(self, config: AgentConfig) -> None:
         for device in config.devices:
-            period_s = getattr(device, "interval_s", 1.0)
             for tag in device.tags:
                 if tag.id not in self._routes:
                     rules = rules_of(tag, config.zone)
                     self._signals[tag.id] = SignalWorker(
-                        tag.id, rules, tag.interval_s or period_s, tag.deadband
+                        tag.id, rules, device.spacing_s(tag), tag.deadband
                     )
                     self._routes[tag.id] = self._signals[tag.id].buffer.add
 
@@ -304,9 +303,8 @@ def _meter_worker(
     fuel = FuelFactors.of(factors, meter.fuel) if meter.fuel and told else None
     if is_rate(tag.unit):
         (device,) = [item for item in config.devices if tag in item.tags]
-        period_s = getattr(device, "interval_s", 1.0)
-        rules = rules_of(tag, config.zone)
-        return RateWorker(meter, tag.unit, rules, tag.interval_s or period_s, (offset_ns, fuel))
+        rules, period_s = rules_of(tag, config.zone), device.spacing_s(tag)
+        return RateWorker(meter, tag.unit, rules, period_s, (offset_ns, fuel))
     rule = tag.totaliser
     limits = TotaliserRule(rule.modulus, rule.max_rate_per_h) if rule else TotaliserRule()
     worker = MeterWorker(meter.id, tag.unit, tag.scale, limits, fuel)
