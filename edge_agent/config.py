@@ -110,6 +110,12 @@ class Outbox(_Strict):
     max_rows: int = Field(default=1_500, ge=10, le=10_000)
 
 
+class Limits(_Strict):
+    """Limits of the agent's memory: ``waiting_mb`` of readings may wait for their minute."""
+
+    waiting_mb: int = Field(default=128, ge=1, le=65_536)
+
+
 class Detector(_Strict):
     """Levels [V] and times [s] of the anode-effect detector."""
 
@@ -193,6 +199,7 @@ class AgentConfig(_Strict):
     mqtt: Mqtt = Mqtt()
     time: Time = Time()
     outbox: Outbox = Outbox()
+    limits: Limits = Limits()
     factor_set: str
     overrides: tuple[Override, ...] = ()
     devices: tuple[AnyDeviceConfig, ...] = Field(min_length=1)
@@ -355,7 +362,7 @@ def effective(config: AgentConfig, factors: FactorSet, series: list[dict[str, An
         raise ConfigError(message, key="control_plan", right="take the configuration from load()")
     plain = config.model_dump(
         mode="json",
-        exclude={"state_dir": True, "keys": True, "mqtt": True, "outbox": True},
+        exclude=dict.fromkeys(("state_dir", "keys", "mqtt", "outbox", "limits"), True),
     )
     plan = plain["control_plan"] or {}
     plain["control_lines"] = plan.pop("parameters", [])  # apart: the wire's maps nest six deep

@@ -19,7 +19,7 @@ from edge_agent.calc.factors import FactorSet
 from edge_agent.calc.integration import TotaliserRule
 from edge_agent.calc.windows import MINUTE_NS, hour_offset_ns
 from edge_agent.config import AgentConfig, totaliser_of
-from edge_agent.pipeline.buffers import SignalBuffer
+from edge_agent.pipeline.buffers import SAMPLE_BYTES, Holder, SignalBuffer
 from edge_agent.pipeline.judging import Flag, lapses_ns, rules_of
 from edge_agent.pipeline.meters import FuelFactors, MeterWorker
 from edge_agent.pipeline.potline import LineFactors, PotlineWorker, effect_started
@@ -59,6 +59,7 @@ class _Memory:
     newest_ns: int = -1
     done_ns: int = -1
     future: int = 0
+    held_bytes: int = 0
     flowing: dict[str, bool] = field(default_factory=dict)
 
 
@@ -147,6 +148,7 @@ class Pipeline:
                 self._memory.future += 1
             elif isinstance(reading, Scan):
                 self._memory.newest_ns = max(self._memory.newest_ns, end_ns)
+                self._memory.held_bytes += 8 * (1 + len(reading))
                 self._scans.take(reading, self._signals, lambda one: self._take_one(one, sink))
             elif reading.tag in self._routes:
                 self._memory.newest_ns = max(self._memory.newest_ns, end_ns)
@@ -157,6 +159,9 @@ class Pipeline:
         """Give a reading to whom it belongs, and to the live lane of its pot."""
         route = self._routes.get(reading.tag)
         if route is not None:
+            self._memory.held_bytes += (
+                16 * len(reading) if isinstance(reading, Waveform) else SAMPLE_BYTES
+            )
             route(reading)
             live = self._live.get(reading.tag)
             if live is not None and isinstance(reading, Sample):
@@ -182,6 +187,18 @@ class Pipeline:
     def newest_ns(self) -> int:
         """Time of the newest reading ever taken [ns], -1 before the first."""
         return self._memory.newest_ns
+
+    @property
+    def held_bytes(self) -> int:
+        """About how much memory the readings take that wait for their minute [bytes]."""
+        return self._memory.held_bytes
+
+    def _count_held(self) -> None:
+        """Count anew what waits: after some of it was accounted for, or restored."""
+        counts = [one.buffer for one in self._meters.values() if isinstance(one, MeterWorker)]
+        holders: list[Holder] = [self._scans, *counts, *self._lines.values()]
+        holders += self._buffers().values()
+        self._memory.held_bytes = sum(holder.held_bytes() for holder in holders)
 
     def due_ns(self, now_ns: int, settled_ns: int | None = None) -> int | None:
         """The whole minute up to which can be accounted now, if that is news.
@@ -214,6 +231,7 @@ class Pipeline:
         self._memory.done_ns = until_ns
         for live in self._live.values():
             live.detector.state.windows.clear()
+        self._count_held()
         sink.events.sort(key=lambda event: int(event["t"]))
         return Produce(sink.rows.pieces(self._max_rows), _merge_gaps(sink.events))
 
@@ -292,6 +310,7 @@ class Pipeline:
             if key in self._signals:
                 self._signals[key].restore(saved)
                 self._routes[key] = self._signals[key].buffer.add
+        self._count_held()
 
 
 def _meter_worker(
