@@ -253,6 +253,15 @@ class Lossy(Protocol):
 
 
 @runtime_checkable
+class Peeks(Protocol):
+    """A driver whose reading takes data away from somewhere, unless it only looks."""
+
+    def peek(self) -> None:
+        """Only look from now on: acknowledge, move and record nothing; called before entering."""
+        ...
+
+
+@runtime_checkable
 class SharesLine(Protocol):
     """A driver whose connection may be shared with other devices."""
 

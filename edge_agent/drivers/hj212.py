@@ -65,8 +65,13 @@ class Hj212Driver:
         self._queue: deque[_Delivery] = deque()
         self._arrived = asyncio.Event()
         self._known: OrderedDict[bytes, bool] = OrderedDict()  # packet to whether it was taken
+        self._only_looks = False
         self.port = config.port
         self.dropped = 0
+
+    def peek(self) -> None:
+        """Acknowledge nothing: loggers keep what they sent."""
+        self._only_looks = True
 
     async def __aenter__(self) -> Self:
         """Read the passwords and listen. Raises ConfigError or NoAnswer."""
@@ -176,9 +181,8 @@ class Hj212Driver:
         self._queue.append(_Delivery(readings, packet, key, peer.writer))
         self._arrived.set()
 
-    @staticmethod
-    def _acknowledge(packet: Packet, writer: asyncio.StreamWriter) -> None:
-        if packet.wants_answer and not writer.is_closing():
+    def _acknowledge(self, packet: Packet, writer: asyncio.StreamWriter) -> None:
+        if packet.wants_answer and not self._only_looks and not writer.is_closing():
             writer.write(encode(answer(packet)))
 
     def _tell(self, event: str, peer: "_Peer", why: str) -> None:

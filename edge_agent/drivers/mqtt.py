@@ -12,6 +12,7 @@
 import json
 import logging
 from collections.abc import AsyncGenerator, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -158,6 +159,7 @@ class MqttDriver:
         self._nodes: dict[tuple[str, str], Node] = {}
         self._asked_ns: dict[tuple[str, str], int] = {}
         self._started_ms = 0
+        self._is_passing = False
         self._told: set[tuple[str, str]] = set()
         for tag in config.tags:
             self._sort(tag)
@@ -172,6 +174,12 @@ class MqttDriver:
             self._metrics.setdefault(key, []).append(tag)
             self._nodes.setdefault(key[:2], Node())
 
+    def peek(self) -> None:
+        """Be another client, whose session the broker forgets, and no primary host."""
+        name = f"{self._config.client_id[:120]}-look"
+        self._config = self._config.model_copy(update={"client_id": name, "host_id": None})
+        self._is_passing = True
+
     @property
     def dropped(self) -> int:
         """Messages lost because they came faster than they were taken."""
@@ -180,7 +188,8 @@ class MqttDriver:
     async def __aenter__(self) -> Self:
         """Connect, subscribe, and ask every node for its births."""
         self._started_ms = self._clock.utc_ns() // _NS_PER_MS
-        link = MqttLink(self._config.access(self._state(is_online=False)))
+        access = self._config.access(self._state(is_online=False))
+        link = MqttLink(replace(access, is_passing=self._is_passing))
         link.dropped, self._link = self._link.dropped, link
         for key in self._nodes:
             self._nodes[key] = Node()
