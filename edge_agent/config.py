@@ -26,7 +26,7 @@ from edge_agent.calc.factors import FactorSet
 from edge_agent.control_plan import ControlPlan
 from edge_agent.documents import Document
 from edge_agent.drivers import AnyDeviceConfig
-from edge_agent.drivers.base import Timezone
+from edge_agent.drivers.base import Host, Timezone
 from edge_agent.drivers.paths import resolve_paths
 from edge_agent.errors import ConfigError
 from edge_agent.factor_overrides import Override
@@ -81,7 +81,7 @@ class Tls(_Strict):
 class Mqtt(_Strict):
     """The broker."""
 
-    host: str = "127.0.0.1"
+    host: Host = "127.0.0.1"
     port: int = Field(default=1883, ge=1, le=65_535)
     keepalive_s: int = Field(default=30, ge=5, le=3_600)
     username: str | None = None

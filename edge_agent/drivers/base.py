@@ -23,6 +23,7 @@ from pydantic import (
     field_validator,
 )
 
+from edge_agent.errors import WrongPart
 from edge_agent.instruments import Deadband, Instrument
 from edge_agent.readings import Quality, Reason, Sample, Scan, Severity, Waveform
 
@@ -42,11 +43,19 @@ def _known_zone(name: str) -> str:
     return name
 
 
+def _plain_host(name: str) -> str:
+    if any(sign in name for sign in "/ \t") or name.count(":") == 1:
+        message = f"{name!r} is no host; a name or an address is right, with port: beside it"
+        raise ValueError(message)
+    return name
+
+
 Reading = Sample | Waveform
 Poll = Sample | Waveform | Scan
 Identifier = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Timezone = Annotated[str, AfterValidator(_known_zone)]
+Host = Annotated[str, StringConstraints(min_length=1), AfterValidator(_plain_host)]
 Value = int | float | None
 L = TypeVar("L")
 
@@ -164,10 +173,10 @@ class DeviceConfig(BaseModel):
     @classmethod
     def _distinct(cls, tags: tuple[Tag, ...]) -> tuple[Tag, ...]:
         seen: set[str] = set()
-        for tag in tags:
+        for place, tag in enumerate(tags):
             if tag.id in seen:
                 message = f"tag id {tag.id!r} stands twice"
-                raise ValueError(message)
+                raise WrongPart(message, place, "id")
             seen.add(tag.id)
         if not tags:
             message = "a device needs at least one tag"

@@ -28,6 +28,7 @@ from pydantic import (
 from edge_agent.clock import NS_PER_S, Clock
 from edge_agent.drivers.base import (
     UNCERTAIN_CLOCK,
+    Host,
     Reading,
     Scaler,
     Seconds,
@@ -118,7 +119,7 @@ class MqttConfig(SendingConfig):
     """
 
     driver: Literal["mqtt"]
-    host: str = Field(min_length=1)
+    host: Host
     port: int = Field(default=1883, ge=1, le=65535)
     client_id: Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z_.-]{1,128}$")]
     keepalive_s: int = Field(default=30, ge=5, le=3600)
