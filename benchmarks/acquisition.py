@@ -169,10 +169,10 @@ def measure(
 ) -> Figures:
     """Watch a poller that has warmed up."""
     began, cpu, registers = time.monotonic(), cpu_s(process.pid), devices.registers()
-    peak_mb = 0.0
+    resident: list[float] = []
     while time.monotonic() - began < seconds:
         time.sleep(0.5)
-        peak_mb = max(peak_mb, rss_mb(process.pid))
+        resident.append(rss_mb(process.pid))
         if process.poll() is not None:
             return Figures(name, scenario, 0, 0, 0, 0, 0, 0, f"ended with {process.returncode}")
     took = time.monotonic() - began
@@ -186,8 +186,16 @@ def measure(
         round(100 * cpu / took, 2),
         round(registers / max(cpu, _TICK_S)),
         round(100 * cpu / took / max(rate, 1) * 1_000, 3),
-        round(peak_mb, 1),
+        round(max(resident), 1),
+        f"RSS per minute in the second half {slope_mb(resident[len(resident) // 2 :]):+.1f} MB",
     )
+
+
+def slope_mb(resident: Sequence[float]) -> float:
+    """Growth by least squares of values half a second apart [MB/min]."""
+    middle, mean = (len(resident) - 1) / 2, sum(resident) / len(resident)
+    above = sum((at - middle) * (mb - mean) for at, mb in enumerate(resident))
+    return 120 * above / sum((at - middle) ** 2 for at in range(len(resident)))
 
 
 @contextlib.contextmanager
@@ -292,7 +300,7 @@ def run(poller: str, scenario: str, work: Work, args: argparse.Namespace) -> Fig
                 process.wait(20)
             except subprocess.TimeoutExpired:
                 process.kill()
-        if figures.note:
+        if figures.note.startswith("ended"):
             print((folder / "output").read_text(errors="replace")[-2_000:], flush=True)
         return with_note(figures, folder, published)
 
@@ -307,7 +315,7 @@ def warm_up(process: subprocess.Popen[bytes], devices: Devices, seconds: float) 
 
 def with_note(figures: Figures, folder: Path, published: int) -> Figures:
     """What came out at the broker, and what the agent itself says of its overruns."""
-    note = figures.note or f"published {published} bytes"
+    note = f"{figures.note}, published {published} bytes"
     path = folder / "state" / "status.json"
     if path.is_file():
         health = json.loads(path.read_text())["health"]

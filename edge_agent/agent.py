@@ -22,6 +22,7 @@ from edge_agent.legal import boot_id, legal_digest
 from edge_agent.outbox import Outbox, OutboxFull
 from edge_agent.pipeline import Pipeline
 from edge_agent.pipeline.journal import Reading, decode_readings, encode_readings
+from edge_agent.pipeline.pace import Pace
 from edge_agent.pipeline.parts import cut
 from edge_agent.pipeline.series import to_plain
 from edge_agent.readings import Columns, Event, Sample, Waveform
@@ -71,6 +72,10 @@ def _acquisition(config: AgentConfig, clock: Clock, jitter: Callable[[], float])
     )
 
 
+def _pace(config: AgentConfig, clock: Clock) -> Pace:
+    return Pace(config.limits.waiting_mb * 2**20, config.time.lateness_s, clock)
+
+
 def _observe(clock: DeviceClock, readings: Sequence[Reading]) -> None:
     """The devices' time is the newest that any of them told."""
     for reading in readings:
@@ -89,6 +94,17 @@ def _identity(config: AgentConfig, signer: AgentSigner) -> Identity:
     gateways = tuple(keys.public_key(path.read_bytes()) for path in config.keys.gateway)
     trust = _log_trust(config.keys)
     return Identity(config.site, config.agent, boot_id(), signer, gateways, trust)
+
+
+def _clock_state(config: AgentConfig, clock: Clock, steps: int) -> ClockState:
+    state = clock.synchronisation()
+    return ClockState(
+        src=config.time.reference if config.time.source == "system" else "none",
+        sync=state.is_synchronised,
+        off=state.offset_ns,
+        err=state.error_ns,
+        steps=steps,
+    )
 
 
 class Agent:
@@ -111,6 +127,7 @@ class Agent:
             self._config_sha256, cose.sign(MessageType.CONFIG, document, signer)
         )
         self._pipeline = Pipeline(config, factors)
+        self._pace = _pace(config, self._clock)
         self._acquisition = _acquisition(config, self._clock, SystemRandom().random)
         self._told: deque[Event] = deque(maxlen=_QUEUE)
         self._keeper = Keeper(self._clock, SystemRandom().random, self._told.append)
@@ -123,10 +140,9 @@ class Agent:
         self._journal_ns = 0
         self._clocks = ClockTable()
         self._offset_ns: int | None = None
-        self._steps = 0
         self._lost: list[Event] = []
         self._pending: list[Event] = []
-        self._announce = False
+        self._steps, self._announce = 0, False
         self._log: LogHead | None = None
 
     async def run(self) -> None:
@@ -185,6 +201,8 @@ class Agent:
                 _observe(self._clock, readings)
             settled_ns = self._acquisition.settled_ns()
             await loop.run_in_executor(self._worker, self._take, readings, settled_ns)
+            if self.config.time.source == "system":  # a replay waits for nobody
+                await self._pace.wait(lambda: self._pipeline.held_bytes)
 
     async def _tick(self) -> None:
         """Minutes end although no reading arrives; the journal is written in time."""
@@ -200,6 +218,8 @@ class Agent:
             devices = self._acquisition.status()
             health = self.health
             _count_devices(health, devices)
+            health.overload, health.held_s = self._pace.is_overloaded, round(self._pace.held_s)
+            health.waiting_mb = self._pipeline.held_bytes >> 20
             health.restarts = self._keeper.restarts.total() + self._acquisition.restarts
             health.key_warning = self._scribe.warning(self._clock.utc_ns())
             plain = [asdict(item) for item in devices]
@@ -229,6 +249,7 @@ class Agent:
         due_ns = self._pipeline.due_ns(now_ns, settled_ns)
         if due_ns is not None:
             produce = self._pipeline.advance(due_ns)
+            self._pace.accounted()
             self._seal(produce.pieces, [*urgent, *produce.events])
         elif urgent or self._scribe.due(self._clock.monotonic_ns()):
             self._seal((), urgent)
@@ -305,24 +326,13 @@ class Agent:
             first_ns=first_ns,
             last_ns=last_ns,
             mono=(self._clocks.mono_at(first_ns), self._clocks.mono_at(last_ns)),
-            clock=self._clock_state(),
+            clock=_clock_state(self.config, self._clock, self._steps),
             config_sha256=self._config_sha256,
             software=f"edge-agent/{__version__}",
             columns=columns,
             events=tuple(events),
             legal_sha256=self._legal_sha256,
             log=(self._log.size, self._log.root) if self._log else None,
-        )
-
-    def _clock_state(self) -> ClockState:
-        is_system = self.config.time.source == "system"
-        state = self._clock.synchronisation()
-        return ClockState(
-            src=self.config.time.reference if is_system else "none",
-            sync=state.is_synchronised,
-            off=state.offset_ns,
-            err=state.error_ns,
-            steps=self._steps,
         )
 
     def _refused(

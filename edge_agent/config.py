@@ -26,7 +26,7 @@ from edge_agent.calc.factors import FactorSet
 from edge_agent.control_plan import ControlPlan
 from edge_agent.documents import Document
 from edge_agent.drivers import AnyDeviceConfig
-from edge_agent.drivers.base import Timezone
+from edge_agent.drivers.base import Host, Timezone
 from edge_agent.drivers.paths import resolve_paths
 from edge_agent.errors import ConfigError
 from edge_agent.factor_overrides import Override
@@ -81,7 +81,7 @@ class Tls(_Strict):
 class Mqtt(_Strict):
     """The broker."""
 
-    host: str = "127.0.0.1"
+    host: Host = "127.0.0.1"
     port: int = Field(default=1883, ge=1, le=65_535)
     keepalive_s: int = Field(default=30, ge=5, le=3_600)
     username: str | None = None
@@ -108,6 +108,12 @@ class Outbox(_Strict):
     max_mb: int = Field(default=4_096, ge=1)
     retain_mb: int = Field(default=512, ge=0)
     max_rows: int = Field(default=1_500, ge=10, le=10_000)
+
+
+class Limits(_Strict):
+    """Limits of the agent's memory: ``waiting_mb`` of readings may wait for their minute."""
+
+    waiting_mb: int = Field(default=128, ge=1, le=65_536)
 
 
 class Detector(_Strict):
@@ -193,6 +199,7 @@ class AgentConfig(_Strict):
     mqtt: Mqtt = Mqtt()
     time: Time = Time()
     outbox: Outbox = Outbox()
+    limits: Limits = Limits()
     factor_set: str
     overrides: tuple[Override, ...] = ()
     devices: tuple[AnyDeviceConfig, ...] = Field(min_length=1)
@@ -355,7 +362,7 @@ def effective(config: AgentConfig, factors: FactorSet, series: list[dict[str, An
         raise ConfigError(message, key="control_plan", right="take the configuration from load()")
     plain = config.model_dump(
         mode="json",
-        exclude={"state_dir": True, "keys": True, "mqtt": True, "outbox": True},
+        exclude=dict.fromkeys(("state_dir", "keys", "mqtt", "outbox", "limits"), True),
     )
     plan = plain["control_plan"] or {}
     plain["control_lines"] = plan.pop("parameters", [])  # apart: the wire's maps nest six deep

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from edge_agent import hints
 from edge_agent.errors import ConfigError, ConfigErrors
 
 _MOST_ERRORS = 50
@@ -84,24 +85,37 @@ def load(path: Path) -> Document:
     Raises:
         ConfigError: unreadable, no YAML, or a key that stands twice.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        message = f"cannot be read: {error}"
-        raise ConfigError(message, file=str(path)) from error
+    text = _text(path)
     document = Document(str(path), {}, {}, {})
     try:
         node = yaml.compose(text, Loader=_LOADER)
         value = _plain(node, (), document, 0) if node is not None else {}
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        message = f"is no valid YAML: {getattr(error, 'problem', None) or error}"
+        problem = str(getattr(error, "problem", None) or error)
         line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
-        raise ConfigError(message, file=str(path), line=line).at_column(column) from error
+        found, right = hints.of_yaml(text, line, problem)
+        message = f"is no valid YAML: {problem}" + (f"; found {found!r}"[:200] if found else "")
+        wrong = ConfigError(message, file=str(path), line=line, right=right)
+        raise wrong.at_column(column) from error
     except RecursionError:
         message = f"is nested more than {_MOST_DEPTH} levels deep"
         raise ConfigError(message, file=str(path)) from None
     return Document(str(path), value, document.lines, document.columns)
+
+
+def _text(path: Path) -> str:
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        message = f"cannot be read: {error.strerror or error}"
+        raise ConfigError(message, file=str(path)) from error
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line, right = hints.of_bytes(raw, error.start)
+        message = f"is no UTF-8 text: byte 0x{raw[error.start]:02x}"
+        raise ConfigError(message, file=str(path), line=line, right=right) from error
 
 
 def numbered(text: str, n: int) -> str:
@@ -207,13 +221,18 @@ def _config_error(
     """One error of pydantic's; ``words`` are the keys missing beside it, and all keys."""
     beside, known = words
     key = tuple(part for part in error["loc"] if _stands(document, part, error["loc"]))
+    context = error.get("ctx", {})
+    if error["type"] == "value_error":
+        key = key if key in document.lines else key[:-1]  # the tag of a union stands nowhere
+        key += getattr(context.get("error"), "key", ())
     is_plain = not isinstance(error["input"], list | dict)
     found = f"; found {error['input']!r}"[:200] if is_plain else ""
     message = error["msg"].removeprefix("Value error, ") + found
-    context = error.get("ctx", {})
     match error["type"]:
         case "extra_forbidden":
-            return document.error(key, "unknown key", did_you_mean(error["loc"][-1], known, beside))
+            word = error["loc"][-1]
+            hint = hints.of_key(word, did_you_mean(word, known, beside))
+            return document.error(key, "unknown key", hint)
         case "missing":
             return document.error(key, "this key is missing")
         case "union_tag_not_found":
@@ -227,7 +246,7 @@ def _config_error(
         case "literal_error":
             right = context["expected"].replace("'", "").replace(" or ", ", ").split(", ")
             return document.error(key, message, did_you_mean(error["input"], right))
-    return document.error(key, message)
+    return document.error(key, message, hints.of_value(error["type"], context))
 
 
 def _stands(document: Document, part: str | int, loc: Path_) -> bool:

@@ -54,6 +54,14 @@ class ConfigError(CarbonError):
         return f"{text} ({self.right})" if self.right else text
 
 
+class WrongPart(ValueError):
+    """A model's value is wrong in one of its parts; ``key`` is the way from the model to it."""
+
+    def __init__(self, message: str, *key: str | int) -> None:
+        super().__init__(message)
+        self.key = key
+
+
 class ConfigErrors(ConfigError):
     """Several things are wrong in one configuration; each stands on a line of its own."""
 

@@ -19,6 +19,9 @@ class Health:
         overruns: poll slots left out and readings dropped because somebody was too slow.
         renewals: sessions that were ended because they brought no data.
         restarts: own tasks that crashed and were started again.
+        overload: readings come faster than memory allows; what is left out is in ``overruns``.
+        held_s: how long the intake was held back for that [s].
+        waiting_mb: memory of the readings that wait for their minute [MiB].
     """
 
     readings: int = 0
@@ -35,6 +38,9 @@ class Health:
     overruns: int = 0
     renewals: int = 0
     restarts: int = 0
+    overload: bool = False
+    held_s: int = 0
+    waiting_mb: int = 0
     alarm: str = ""
     key_warning: str = ""
 
@@ -44,8 +50,8 @@ class Health:
 
     @property
     def state(self) -> str:
-        """``up``, or ``alarm`` when somebody must act."""
-        return "alarm" if self.alarm else "up"
+        """``up``, ``overload``, or ``alarm`` when somebody must act."""
+        return "alarm" if self.alarm else "overload" if self.overload else "up"
 
 
 def write_status(

@@ -3,29 +3,27 @@
 ``config`` is the whole ``edge_agent.config.AgentConfig`` (which imports this module).
 """
 
-from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from edge_agent.calc.rate import per_hour
-from edge_agent.documents import Document, Path_, did_you_mean, numbered
-from edge_agent.drivers import check_lines
+from edge_agent.documents import Document, Path_, did_you_mean, dotted, numbered
+from edge_agent.drivers import ModbusConfig, check_device, check_same_line
 from edge_agent.drivers.base import Tag
 from edge_agent.errors import CalculationError, ConfigError
 
 
 def wrong_references(config: Any, document: Document) -> Iterator[ConfigError]:
     """Every tag that is referred to exists once; devices and lines have different ids."""
-    parts = (*config.devices, *config.potlines, *config.meters, *config.kilns)
-    ids = Counter(item.id for item in parts)
-    for name, count in ids.items():
-        if count > 1:
-            yield document.error((), f"the id {name!r} stands for two things")
-    try:
-        check_lines(config.devices)
-    except ConfigError as error:
-        where = f"{error.key}: " if error.key else ""
-        yield document.error(("devices",), where + error.message, error.right)
+    ids: dict[str, str] = {}
+    for name in ("devices", "potlines", "meters", "kilns"):
+        for place, item in enumerate(getattr(config, name)):
+            key: Path_ = (name, place, "id")
+            if item.id in ids:
+                message = f"{item.id!r} is the id of {ids[item.id]} already"
+                yield document.error(key, message, "ids of devices, lines and meters all differ")
+            ids.setdefault(item.id, dotted(key[:2]))
+    yield from _wrong_lines(config, document)
     tags: dict[str, Tag] = {}
     for key, tag in _tags(config):
         if tag.id in tags:
@@ -40,6 +38,39 @@ def wrong_references(config: Any, document: Document) -> Iterator[ConfigError]:
     yield from _wrong_potlines(config, document)
     yield from _wrong_checks(config, document, tags)
     yield from _wrong_tags(config, document, tags, used)
+
+
+def _wrong_lines(config: Any, document: Document) -> Iterator[ConfigError]:
+    """Requests that cannot be planned; devices that share a line, a port or a name wrongly."""
+    first: dict[object, tuple[int, Any]] = {}
+    for place, device in enumerate(config.devices):
+        key: Path_ = ("devices", place)
+        if isinstance(device, ModbusConfig):
+            try:
+                check_device(device)
+                check_same_line(first.setdefault(device.line_key, (place, device))[1], device)
+            except ConfigError as error:
+                numbers = [n for n, tag in enumerate(device.tags) if tag.id == error.key]
+                part = "serial" if device.serial is not None else "transport"
+                at: Path_ = ("tags", numbers[0], "address") if numbers else (error.key or part,)
+                yield document.error((*key, *at), error.message, error.right)
+        else:
+            shared, part, right = _alone(device)
+            if shared is not None and shared in first:
+                other = dotted(("devices", first[shared][0]))
+                yield document.error((*key, part), f"{other} has the same {part}", right)
+            first.setdefault(shared, (place, device))
+
+
+def _alone(device: Any) -> tuple[object, str, str]:
+    """What no other device may have; None where all may share."""
+    if device.driver == "hj212" and device.port:
+        right = "one device a port is right; it may name several loggers"
+        return ("hj212", device.host, device.port), "port", right
+    if device.driver == "mqtt":
+        right = "a broker ends the older session of a name: names differ"
+        return ("mqtt", device.host.lower(), device.port, device.client_id), "client_id", right
+    return None, "", ""
 
 
 def _wrong_potlines(config: Any, document: Document) -> Iterator[ConfigError]:

@@ -13,14 +13,14 @@ from edge_agent.acquisition.status import DeviceState, DeviceStatus
 from edge_agent.clock import NS_PER_S, Clock, DeviceClock
 from edge_agent.drivers.base import DeviceConfig, Driver, Lossy, Poll, Polled, Scanner
 from edge_agent.drivers.history import Backfill
-from edge_agent.errors import DeviceError, NoAnswer
+from edge_agent.errors import ConfigError, DeviceError, NoAnswer
 from edge_agent.readings import BAD_COMMS, Event, Sample
 from edge_agent.supervision import Backoff, finished
 
 _SPREAD_S = 10.0  # devices with long intervals begin within this time
 _GRID_NS = 100_000_000
-_RENEW_AFTER = 10  # times the age of degraded
 _LEAVE_NS = 10 * NS_PER_S
+_TELL_LOSS_NS = 60 * NS_PER_S  # from one event of a reason to the next
 Read = Callable[[frozenset[str] | None], Awaitable[Sequence[Poll]]]
 _log = logging.getLogger(__name__)
 
@@ -65,15 +65,14 @@ class Device:
         self._driver = make()
         self._tags = [tag.id for tag in config.tags]
         self._schedule = Schedule(config.tags, getattr(config, "interval_s", 1.0))
-        interval_s = self._schedule.fastest_s if hasattr(config, "interval_s") else 0.0
-        self._stale_ns = round(max(3 * interval_s, config.stale_s) * NS_PER_S)
-        renew_ns = round(config.renew_s * NS_PER_S) if config.renew_s else 0
-        self._renew_ns = max(renew_ns or _RENEW_AFTER * self._stale_ns, self._stale_ns)
+        self._stale_ns = round(config.degraded_s * NS_PER_S)
+        self._renew_ns = config.renewed_s * NS_PER_S
         self._status = DeviceStatus(config.id, since_ns=self._clock.utc_ns())
         self._backoff = Backoff(around.jitter)
         self._fresh_ns = self._clock.monotonic_ns()
         self._is_open = self._is_queued = False
         self._losses: dict[str, _Loss] = {}
+        self._told_loss_ns: dict[str, int] = {}
         self._told_dropped = 0
         self._session_task: asyncio.Task[None] | None = None
         self._renewed_ns: int | None = None
@@ -95,6 +94,8 @@ class Device:
     def review(self) -> None:
         """Look at the age of the data, end a session that brings none, report losses."""
         now_ns = self._clock.monotonic_ns()
+        if not self._around.queue.has_room:
+            self._fresh_ns = now_ns  # it is not asked because of us: that is no silence of its own
         age_ns = now_ns - self._fresh_ns
         if self._is_open and not self._is_queued and age_ns > self._stale_ns:
             self._become(DeviceState.DEGRADED, f"no usable data for {age_ns / NS_PER_S:.0f} s")
@@ -103,10 +104,13 @@ class Device:
         if new := self._dropped() - self._told_dropped:
             self._told_dropped += new
             self._lose("dropped", new)
-        for reason, loss in self._losses.items():
+        for reason, loss in list(self._losses.items()):
+            if now_ns - self._told_loss_ns.get(reason, -_TELL_LOSS_NS) < _TELL_LOSS_NS:
+                continue
+            self._told_loss_ns[reason] = now_ns
             span = {"from": loss.first_ns, "to": loss.last_ns}
             self._tell("device_overrun", count=loss.count, reason=reason, **span)
-        self._losses.clear()
+            del self._losses[reason]
 
     def _renew(self, now_ns: int, age_ns: int) -> None:
         """The watchdog's action: cancel the session, and leave it behind if that does nothing."""
@@ -147,7 +151,7 @@ class Device:
         if task.cancelled():
             return "crash: CancelledError()"  # a library's own cancellation, not ours
         error = task.exception()
-        if isinstance(error, DeviceError):
+        if isinstance(error, DeviceError | ConfigError):  # a password file that is not there
             return f"{type(error).__name__}: {error}"
         _log.error("driver_crashed %s", {"device": self.name}, exc_info=error)
         return f"crash: {error!r}"

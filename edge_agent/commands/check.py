@@ -5,17 +5,23 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
+from pydantic import BaseModel
+
 from edge_agent import config as config_
+from edge_agent import documents
 from edge_agent.acquisition import Acquisition
+from edge_agent.calc.rate import is_rate
 from edge_agent.clock import SystemClock
 from edge_agent.commands import Verb
 from edge_agent.config import AgentConfig
-from edge_agent.documents import all_of
+from edge_agent.documents import Document, Path_, all_of
 from edge_agent.errors import CarbonError, ConfigError
 from edge_agent.keystore import Keystore
 from edge_agent.pipeline import Pipeline
 from edge_agent.pipeline.series import of_config, to_plain
 from edge_agent.wire import keys
+
+_MADE_BY_US = ("pki", "record")
 
 
 def register(verb: Verb) -> None:
@@ -26,7 +32,9 @@ def register(verb: Verb) -> None:
 def check(args: argparse.Namespace) -> int:
     """Check a configuration without starting anything; names all that is wrong."""
     config = config_.load(args.config)
-    errors = [*_wrong(config, str(args.config))]
+    document = documents.load(args.config)
+    errors = [*_wrong(config, str(args.config)), *_missing(config, document)]
+    errors += _uncounted(config, document)
     if errors:
         raise all_of(errors)
     tags = sum(len(device.tags) for device in config.devices)
@@ -57,6 +65,43 @@ def _wrong(config: AgentConfig, file: str) -> Iterator[ConfigError]:
             yield error
         except CarbonError as error:
             yield ConfigError(str(error), file=file, key=key)
+
+
+def _missing(config: AgentConfig, document: Document) -> Iterator[ConfigError]:
+    """Files and folders that devices and the broker's connection name, and that are not there."""
+    parts: list[tuple[Path_, BaseModel]] = [(("mqtt",), config.mqtt)]
+    parts += [(("devices", place), device) for place, device in enumerate(config.devices)]
+    for key, part in parts:
+        for at, path in _paths(part, key):
+            is_folder = at[-1] == "folder"
+            if not (path.is_dir() if is_folder else path.is_file()):
+                kind = "folder" if is_folder else "file"
+                yield document.error(
+                    at, f"there is no {kind} {path}", "make it, or correct the path"
+                )
+
+
+def _uncounted(config: AgentConfig, document: Document) -> Iterator[ConfigError]:
+    """Meters of tags that are neither counts nor rates: nothing would ever come of them."""
+    for place, meter in enumerate(config.meters):
+        tag = config_.totaliser_of(config, meter.tag)
+        if tag.totaliser is None and not is_rate(tag.unit):
+            message = f"tag {tag.id!r} is neither a totaliser nor a rate; its unit is {tag.unit!r}"
+            right = "totaliser: {} at the tag, or a unit such as t/h"
+            yield document.error(("meters", place, "tag"), message, right)
+
+
+def _paths(part: object, key: Path_) -> Iterator[tuple[Path_, Path]]:
+    """Every path in a model that must exist beforehand."""
+    if isinstance(part, BaseModel):
+        for name in type(part).model_fields:
+            if name not in ("tags", *_MADE_BY_US):
+                yield from _paths(getattr(part, name), (*key, name))
+    elif isinstance(part, tuple):
+        for place, item in enumerate(part):
+            yield from _paths(item, (*key, place))
+    elif isinstance(part, Path):
+        yield key, part
 
 
 def _document(config: AgentConfig) -> bytes:

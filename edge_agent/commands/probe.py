@@ -3,11 +3,14 @@
 Devices of one line are asked one after the other, lines at the same time. For a value outside its
 range on a device with word orders, the same registers are shown in all four orders beside the range:
 a wrong order gives plausible numbers, and this is where it shows.
+
+Probing takes nothing away from a running agent: no logger's packet is acknowledged, no message of
+its session at the plant's broker is taken, no file is moved or recorded.
 """
 
 import argparse
 import asyncio
-from collections.abc import AsyncGenerator, Hashable, Sequence
+from collections.abc import AsyncGenerator, Callable, Hashable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,12 +26,13 @@ from edge_agent.drivers.base import (
     DeviceConfig,
     Driver,
     Lines,
+    Peeks,
     Polled,
     Reading,
     SharesLine,
     Tag,
 )
-from edge_agent.errors import DeviceError
+from edge_agent.errors import ConfigError, DeviceError
 from edge_agent.readings import Sample, Waveform
 
 _ORDERS = ("ABCD", "BADC", "CDAB", "DCBA")
@@ -95,8 +99,11 @@ async def _all(config: AgentConfig, only: Sequence[str] | None) -> list[Finding]
 
 
 def _driver(device: DeviceConfig, clock: Clock) -> Driver | Polled:
-    make = cast("type[Polled]", DRIVERS[device.driver])
-    return make(device, clock)  # type: ignore[call-arg]  # every driver takes both
+    make = cast("Callable[[DeviceConfig, Clock], Driver | Polled]", DRIVERS[device.driver])
+    driver = make(device, clock)
+    if isinstance(driver, Peeks):
+        driver.peek()
+    return driver
 
 
 async def _one(
@@ -111,7 +118,7 @@ async def _one(
                     finding.latency_s = (clock.monotonic_ns() - began_ns) / NS_PER_S
                 finding.readings.update((reading.tag, reading) for reading in readings)
             await _judge(device, finding, clock)
-    except DeviceError as error:
+    except (DeviceError, ConfigError) as error:
         finding.state = "down"
         finding.wrong.append(f"{type(error).__name__}: {error}")
     except TimeoutError:

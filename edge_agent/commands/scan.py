@@ -10,6 +10,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -47,7 +48,12 @@ def add(verbs: Any) -> None:
     modbus = kinds.add_parser("modbus", help="Modbus units behind a host or serial port")
     modbus.add_argument("target", help="HOST, HOST:PORT or a serial port such as /dev/ttyUSB0")
     modbus.add_argument("--units", default="1-247", help="such as 1-32,100 (default: 1-247)")
-    modbus.add_argument("--transport", choices=("tcp", "rtu_over_tcp", "udp"), default="tcp")
+    transports = ("tcp", "rtu_over_tcp", "udp", "tls")
+    modbus.add_argument("--transport", choices=transports, default="tcp")
+    modbus.add_argument("--ca", help="tls: certificates that may have signed the server's")
+    modbus.add_argument("--cert", help="tls: our certificate")
+    modbus.add_argument("--key", help="tls: its private key")
+    modbus.add_argument("--server-name", help="tls: the server's name, where it is not HOST")
     modbus.add_argument("--baud", type=int, default=9600, help="of a serial port")
     modbus.add_argument("--parity", choices=("none", "even", "odd"), default="none")
     modbus.add_argument("--stop-bits", type=int, choices=(1, 2), default=1)
@@ -84,6 +90,7 @@ def target(args: argparse.Namespace) -> ModbusConfig:
     elif match := _TARGET.fullmatch(args.target):
         plain |= {"transport": args.transport, "host": match["host"].strip("[]")}
         plain |= {"port": int(match["port"])} if match["port"] else {}
+        plain |= _tls(args)
     else:
         right = "HOST, HOST:PORT or /dev/ttyUSB0 is right"
         raise ConfigError(f"{args.target!r} is no line", key="TARGET", right=right)
@@ -93,6 +100,23 @@ def target(args: argparse.Namespace) -> ModbusConfig:
         first = error.errors(include_url=False)[0]
         key = ".".join(map(str, first["loc"]))
         raise ConfigError(f"{first['msg']}; found {first['input']!r}", key=key) from None
+
+
+def _tls(args: argparse.Namespace) -> dict[str, Any]:
+    """The TLS files of the line; nothing for other transports."""
+    given = {"ca": args.ca, "cert": args.cert, "key": args.key, "server_name": args.server_name}
+    right = "--transport tls --ca CA.pem --cert OWN.pem --key OWN.key is right"
+    if args.transport != "tls":
+        for name in (name for name, value in given.items() if value is not None):
+            option = f"--{name.replace('_', '-')}"
+            raise ConfigError(f"belongs to tls, not to {args.transport}", key=option, right=right)
+        return {}
+    for name in ("ca", "cert", "key"):
+        if given[name] is None:
+            raise ConfigError("is missing", key=f"--{name}", right=right)
+        if not Path(given[name]).is_file():
+            raise ConfigError(f"there is no file {given[name]!r}", key=f"--{name}", right=right)
+    return {"tls": given}
 
 
 def unit_numbers(text: str) -> list[int]:

@@ -11,10 +11,19 @@ from edge_agent.drivers.file_drop_rows import FileDropConfig
 from edge_agent.drivers.hj212 import Hj212Driver
 from edge_agent.drivers.hj212_values import Hj212Config
 from edge_agent.drivers.modbus import ModbusConfig, ModbusDriver, check_lines
+from edge_agent.drivers.modbus.config import check_same_line
+from edge_agent.drivers.modbus.planning import check_device
 from edge_agent.drivers.mqtt import MqttConfig, MqttDriver
 from edge_agent.drivers.opcua import OpcUaConfig, opcua_driver
 
-__all__ = ["DRIVERS", "AnyDeviceConfig", "check_lines"]
+__all__ = [
+    "DRIVERS",
+    "AnyDeviceConfig",
+    "ModbusConfig",
+    "check_device",
+    "check_lines",
+    "check_same_line",
+]
 
 AnyDeviceConfig = Annotated[
     Dlt645Config | FileDropConfig | Hj212Config | ModbusConfig | MqttConfig | OpcUaConfig,

@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, Callable, Collection, Hashable, Sequ
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 from functools import lru_cache
-from typing import Annotated, Any, Protocol, Self, TypeVar, cast, runtime_checkable
+from typing import Annotated, Any, Literal, Protocol, Self, TypeVar, cast, runtime_checkable
 from zoneinfo import available_timezones
 
 from pydantic import (
@@ -23,6 +23,7 @@ from pydantic import (
     field_validator,
 )
 
+from edge_agent.errors import WrongPart
 from edge_agent.instruments import Deadband, Instrument
 from edge_agent.readings import Quality, Reason, Sample, Scan, Severity, Waveform
 
@@ -30,6 +31,9 @@ EARLIEST_NS = 946_684_800_000_000_000  # 2000-01-01 UTC
 LATEST_NS = 4_102_444_800_000_000_000  # 2100-01-01 UTC
 UNCERTAIN_CLOCK = Quality.of(Severity.UNCERTAIN, Reason.CLOCK)
 _SCALE_DIGITS = 18
+_MISSED_POLLS = 3
+_RENEW_AFTER = 10  # times the age of degraded
+_LATE_SENDING = 1.5
 
 
 def _known_zone(name: str) -> str:
@@ -39,11 +43,19 @@ def _known_zone(name: str) -> str:
     return name
 
 
+def _plain_host(name: str) -> str:
+    if any(sign in name for sign in "/ \t") or name.count(":") == 1:
+        message = f"{name!r} is no host; a name or an address is right, with port: beside it"
+        raise ValueError(message)
+    return name
+
+
 Reading = Sample | Waveform
 Poll = Sample | Waveform | Scan
 Identifier = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Timezone = Annotated[str, AfterValidator(_known_zone)]
+Host = Annotated[str, StringConstraints(min_length=1), AfterValidator(_plain_host)]
 Value = int | float | None
 L = TypeVar("L")
 
@@ -126,7 +138,7 @@ class DeviceConfig(BaseModel):
         timeout_s: longest wait for one answer [s].
         stale_s: age of the newest value from which the device counts as degraded [s].
         renew_s: age of the newest value from which its session is ended and made again [s]; None
-            for ten times the age of degraded.
+            for what the driver usually needs, mostly ten times the age of degraded.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -136,22 +148,65 @@ class DeviceConfig(BaseModel):
     enabled: bool = True
     timeout_s: Seconds = 1.0
     stale_s: Seconds = 30.0
-    renew_s: Seconds | None = None
+    renew_s: Seconds | Literal["never"] | None = None
     tags: tuple[Tag, ...]
+
+    def spacing_s(self, tag: Tag) -> float:
+        """Time from one value of a tag to the next, when all is well [s]."""
+        return tag.interval_s or float(getattr(self, "interval_s", 1.0))
+
+    @property
+    def degraded_s(self) -> float:
+        """Age of the newest value from which the device counts as degraded [s]."""
+        if not hasattr(self, "interval_s"):
+            return self.stale_s
+        return max(self.stale_s, _MISSED_POLLS * min(map(self.spacing_s, self.tags)))
+
+    @property
+    def renewed_s(self) -> float:
+        """Age of the newest value from which its session is made again [s]; may be infinite."""
+        if self.renew_s == "never":
+            return math.inf
+        return max(self.renew_s or _RENEW_AFTER * self.degraded_s, self.degraded_s)
 
     @field_validator("tags")
     @classmethod
     def _distinct(cls, tags: tuple[Tag, ...]) -> tuple[Tag, ...]:
         seen: set[str] = set()
-        for tag in tags:
+        for place, tag in enumerate(tags):
             if tag.id in seen:
                 message = f"tag id {tag.id!r} stands twice"
-                raise ValueError(message)
+                raise WrongPart(message, place, "id")
             seen.add(tag.id)
         if not tags:
             message = "a device needs at least one tag"
             raise ValueError(message)
         return tags
+
+
+class SendingConfig(DeviceConfig):
+    """A device that sends by itself, and is regularly silent in between.
+
+    Args:
+        sends_every_s: longest regular time from one sending of the device to the next [s]; None
+            for the shortest ``interval_s`` of its tags, or what is usual for the driver.
+    """
+
+    sends_every_s: Seconds | None = None
+
+    def usual_s(self, tag: Tag) -> float:
+        """How often a tag without ``interval_s`` is usually sent [s]."""
+        raise NotImplementedError
+
+    def spacing_s(self, tag: Tag) -> float:
+        """Time from one value of a tag to the next, when all is well [s]."""
+        return tag.interval_s or self.sends_every_s or self.usual_s(tag)
+
+    @property
+    def degraded_s(self) -> float:
+        """Age of the newest value from which a sending is missing [s]."""
+        every_s = self.sends_every_s or min(map(self.spacing_s, self.tags))
+        return max(self.stale_s, _LATE_SENDING * every_s)
 
 
 class Session(Protocol):
@@ -203,6 +258,15 @@ class Lossy(Protocol):
     @property
     def dropped(self) -> int:
         """Readings lost since the driver was made."""
+        ...
+
+
+@runtime_checkable
+class Peeks(Protocol):
+    """A driver whose reading takes data away from somewhere, unless it only looks."""
+
+    def peek(self) -> None:
+        """Only look from now on: acknowledge, move and record nothing; called before entering."""
         ...
 
 

@@ -21,7 +21,7 @@ from zoneinfo import ZoneInfo
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from edge_agent.clock import NS_PER_S, Clock
-from edge_agent.drivers.base import DeviceConfig, Lines, Scaler, Seconds, Tag, Timezone, Value
+from edge_agent.drivers.base import DeviceConfig, Host, Lines, Scaler, Seconds, Tag, Timezone, Value
 from edge_agent.drivers.dlt645_frames import WILDCARD, bcd
 from edge_agent.drivers.dlt645_ids import CLOCK_DATE, CLOCK_TIME, Item, named_items
 from edge_agent.drivers.dlt645_line import Line, Parity, Serial, Tcp
@@ -134,7 +134,7 @@ class Dlt645Config(DeviceConfig):
     driver: Literal["dlt645"]
     address: str
     serial: str | None = Field(default=None, min_length=1)
-    host: str | None = Field(default=None, min_length=1)
+    host: Host | None = None
     port: int | None = Field(default=None, ge=1, le=65535)
     baud: Literal[600, 1200, 2400, 4800, 9600, 19200] = 2400
     parity: Parity = "even"

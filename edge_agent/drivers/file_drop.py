@@ -45,12 +45,17 @@ class FileDropDriver:
         self._folder = Folder(config)
         self._waiting: dict[str, tuple[Seen, int]] = {}  # name: how it looks, since when
         self._delivered: dict[str, _Delivered] = {}
+        self._only_looks = False
+
+    def peek(self) -> None:
+        """Leave every file where it is, and record nothing."""
+        self._only_looks = True
 
     async def __aenter__(self) -> Self:
         """Check the folder and read the record. Raises NoAnswer."""
         self._waiting.clear()
         self._delivered.clear()
-        await asyncio.to_thread(self._folder.open)
+        await asyncio.to_thread(self._folder.open, only_looks=self._only_looks)
         return self
 
     async def __aexit__(self, *exc: object) -> None:
@@ -63,7 +68,8 @@ class FileDropDriver:
         Raises NoAnswer when the folder is gone or cannot be written.
         """
         while True:
-            await self._settle_accounts()
+            if not self._only_looks:
+                await self._settle_accounts()
             for name, seen in await self._complete():
                 loaded = await asyncio.to_thread(self._load, name, seen)
                 if loaded is None:
@@ -81,7 +87,7 @@ class FileDropDriver:
         """The files that are complete and not delivered yet."""
         found = await asyncio.to_thread(self._folder.candidates)
         now_ns = self._clock.monotonic_ns()
-        is_patient = self._config.ready == "settled"
+        is_patient = self._config.ready == "settled" and not self._only_looks
         since: dict[str, tuple[Seen, int]] = {}
         complete: list[tuple[str, Seen]] = []
         for name, seen in found.items():
@@ -107,19 +113,25 @@ class FileDropDriver:
         if taken is None:
             return None
         if self._folder.is_known(taken):
-            self._folder.move(name, seen, taken.place, DONE)
+            if not self._only_looks:
+                self._folder.move(name, seen, taken.place, DONE)
             return None
         try:
             table = read(taken.raw, self._config, self._clock.utc_ns())
         except BadAnswer as error:
             self._refuse(taken, seen, str(error))
             return None
+        if table.rejected and self._only_looks:
+            first = table.rejected[0]
+            raise BadAnswer(f"{name}:{first.line}: {first.reason}")
         if table.rejected:
             self._folder.reject(taken, table.rejected)
             self._warn("file_rows_rejected", name, f"{len(table.rejected)} of {table.rows} rows")
         return Taken(name, taken.sha256, b""), table
 
     def _refuse(self, taken: Taken, seen: Seen, why: str) -> None:
+        if self._only_looks:
+            raise BadAnswer(f"{taken.name}: {why}")
         self._folder.explain(taken.place, why)
         self._folder.move(taken.name, seen, taken.place, REJECTED)
         self._warn("file_refused", taken.name, why)

@@ -65,17 +65,20 @@ class Folder:
         self._record = config.record or config.folder / f".{config.id}.taken.jsonl"
         self._known: set[tuple[str, str]] = set()
 
-    def open(self) -> None:
+    def open(self, *, only_looks: bool = False) -> None:
         """Check the folder and read the record. Raises NoAnswer."""
         try:
             if not self._folder.is_dir():
                 raise NoAnswer(f"{self._folder} is no folder")
+            if only_looks:
+                self._known = self._read_record(repair=False)
+                return
             for name in (DONE, REJECTED):
                 (self._folder / name).mkdir(exist_ok=True)
                 if (self._folder / name).is_symlink():
                     raise NoAnswer(f"{self._folder / name} is a link; a folder is right")
             self._record.parent.mkdir(parents=True, exist_ok=True)
-            self._known = self._read_record()
+            self._known = self._read_record(repair=True)
         except OSError as error:
             raise NoAnswer(f"{self._folder}: {error}") from error
 
@@ -170,12 +173,12 @@ class Folder:
         except OSError as error:
             raise NoAnswer(f"{target}: {error}") from error
 
-    def _read_record(self) -> set[tuple[str, str]]:
+    def _read_record(self, *, repair: bool) -> set[tuple[str, str]]:
         if not self._record.exists():
             return set()
         raw = self._record.read_bytes()
         whole = raw[: raw.rfind(b"\n") + 1]
-        if len(whole) != len(raw):
+        if len(whole) != len(raw) and repair:
             os.truncate(self._record, len(whole))
         known: set[tuple[str, str]] = set()
         for number, line in enumerate(whole.splitlines(), 1):

@@ -22,9 +22,9 @@ from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from edge_agent.clock import NS_PER_S
 from edge_agent.drivers.base import (
-    DeviceConfig,
     Scaler,
     Seconds,
+    SendingConfig,
     Tag,
     Timezone,
     Value,
@@ -37,6 +37,7 @@ MAX_LINE = 65_536
 MAX_ROWS = 1_000_000
 _MAX_CELLS = 1_000
 _AHEAD_S = 86_400
+_DAY_S = 86_400.0
 _NUMBERS = {
     ".": re.compile(r"[+-]?[0-9]{1,20}(?:\.[0-9]{0,20})?(?:[eE][+-]?[0-9]{1,2})?"),
     ",": re.compile(r"[+-]?[0-9]{1,20}(?:,[0-9]{0,20})?(?:[eE][+-]?[0-9]{1,2})?"),
@@ -61,8 +62,8 @@ class FileDropTag(Tag):
     where: dict[str, str] = Field(default_factory=dict)
 
 
-class FileDropConfig(DeviceConfig):
-    """One folder that another system puts table files into.
+class FileDropConfig(SendingConfig):
+    """One folder that another system puts table files into; nothing renews a folder.
 
     Args:
         folder: where files appear; ``done`` and ``rejected`` are made inside it.
@@ -97,8 +98,12 @@ class FileDropConfig(DeviceConfig):
     time: tuple[Column, ...] = Field(min_length=1, max_length=2)
     time_format: str = "%Y-%m-%d %H:%M:%S"
     timezone: Timezone = "Asia/Shanghai"
-    stale_s: Seconds = 90_000.0
+    renew_s: Seconds | Literal["never"] = "never"
     tags: tuple[FileDropTag, ...]
+
+    def usual_s(self, tag: Tag) -> float:  # noqa: ARG002  the same for all tags
+        """A file a day [s]."""
+        return _DAY_S
 
     @field_validator("time_format")
     @classmethod

@@ -65,8 +65,13 @@ class Hj212Driver:
         self._queue: deque[_Delivery] = deque()
         self._arrived = asyncio.Event()
         self._known: OrderedDict[bytes, bool] = OrderedDict()  # packet to whether it was taken
+        self._only_looks = False
         self.port = config.port
         self.dropped = 0
+
+    def peek(self) -> None:
+        """Acknowledge nothing: loggers keep what they sent."""
+        self._only_looks = True
 
     async def __aenter__(self) -> Self:
         """Read the passwords and listen. Raises ConfigError or NoAnswer."""
@@ -119,7 +124,7 @@ class Hj212Driver:
         peer = _Peer(writer)
         try:
             while True:
-                wait_s = self._config.idle_s if peer.is_known else self._config.timeout_s
+                wait_s = self._config.silence_s if peer.is_known else self._config.timeout_s
                 async with asyncio.timeout(wait_s):
                     piece = await reader.read(_READ_SIZE)
                 if not piece or not all(
@@ -176,9 +181,8 @@ class Hj212Driver:
         self._queue.append(_Delivery(readings, packet, key, peer.writer))
         self._arrived.set()
 
-    @staticmethod
-    def _acknowledge(packet: Packet, writer: asyncio.StreamWriter) -> None:
-        if packet.wants_answer and not writer.is_closing():
+    def _acknowledge(self, packet: Packet, writer: asyncio.StreamWriter) -> None:
+        if packet.wants_answer and not self._only_looks and not writer.is_closing():
             writer.write(encode(answer(packet)))
 
     def _tell(self, event: str, peer: "_Peer", why: str) -> None:

@@ -25,10 +25,10 @@ from edge_agent.clock import NS_PER_S, Clock
 from edge_agent.drivers.base import (
     EARLIEST_NS,
     UNCERTAIN_CLOCK,
-    DeviceConfig,
     Reading,
     Scaler,
     Seconds,
+    SendingConfig,
     Tag,
     Timezone,
     Value,
@@ -58,6 +58,8 @@ from edge_agent.readings import (
 
 _OPEN_PARTS = 64
 _COMMANDS = {"Rtd": REALTIME, "ZsRtd": REALTIME}
+_USUAL_S = {REALTIME: 60.0, MINUTE: 600.0, HOUR: 3_600.0, DAY: 86_400.0}
+_IDLE_S = 1_800.0
 HISTORY = Quality.of(Severity.GOOD, Reason.HISTORY)
 # HJ 212-2017 table 8
 FLAGS = {
@@ -111,8 +113,8 @@ class Logger(BaseModel):
     password_file: Path = Field(exclude=True)
 
 
-class Hj212Config(DeviceConfig):
-    """One port that loggers report to.
+class Hj212Config(SendingConfig):
+    """One port that loggers report to; its session is a listening port, which nothing renews.
 
     Args:
         host: address of ours to listen on; the machine itself only unless told otherwise.
@@ -121,7 +123,8 @@ class Hj212Config(DeviceConfig):
         unflagged: severity of a value without a flag.
         late_s: age of a real-time value from which it counts as sent later [s].
         ahead_s: how far a logger's clock may be ahead of ours [s].
-        idle_s: silence after which a connection is closed [s].
+        idle_s: silence after which a connection is closed [s]; None for as long as a logger is
+            regularly silent, at least half an hour.
         timeout_s: longest wait for a new connection's first packet [s].
     """
 
@@ -133,10 +136,27 @@ class Hj212Config(DeviceConfig):
     unflagged: Literal["good", "uncertain"] = "uncertain"
     late_s: Seconds = 300.0
     ahead_s: Seconds = 300.0
-    idle_s: Seconds = 1800.0
+    idle_s: Seconds | None = None
     timeout_s: Seconds = 30.0
     stale_s: Seconds = 900.0
+    renew_s: Seconds | Literal["never"] = "never"
     tags: tuple[Hj212Tag, ...]
+
+    def usual_s(self, tag: Tag) -> float:
+        """By the command that brings it [s]."""
+        return _USUAL_S[tag.cn] if isinstance(tag, Hj212Tag) else _USUAL_S[REALTIME]
+
+    @property
+    def silence_s(self) -> float:
+        """Silence after which a connection is closed [s]: that of the logger that sends least."""
+        if self.idle_s is not None:
+            return self.idle_s
+        regular: dict[str, float] = {}
+        for tag in self.tags:
+            mn = tag.logger or self.loggers[0].mn
+            every_s = self.sends_every_s or self.spacing_s(tag)
+            regular[mn] = min(every_s, regular.get(mn, every_s))
+        return max(_IDLE_S, 1.5 * max(regular.values()))
 
     @model_validator(mode="after")
     def _who(self) -> Self:

@@ -12,6 +12,7 @@
 import json
 import logging
 from collections.abc import AsyncGenerator, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -27,10 +28,11 @@ from pydantic import (
 from edge_agent.clock import NS_PER_S, Clock
 from edge_agent.drivers.base import (
     UNCERTAIN_CLOCK,
-    DeviceConfig,
+    Host,
     Reading,
     Scaler,
     Seconds,
+    SendingConfig,
     Tag,
     Value,
     is_plausible_time,
@@ -45,6 +47,7 @@ from edge_agent.readings import BAD_COMMS, BAD_DEVICE, GOOD, Quality, Reason, Sa
 _NAMESPACE = "spBv1.0"
 _NS_PER_MS = 1_000_000
 _REBIRTH_EVERY_S = 5.0
+_HOUR_S = 3_600.0
 _MAX_TOLD = 1_000
 _STALE = 500  # Sparkplug's quality beyond OPC's: the value's source is gone
 HISTORY = Quality.of(Severity.GOOD, Reason.HISTORY)
@@ -104,8 +107,8 @@ class MqttTls(BaseModel):
     key: Path | None = Field(default=None, exclude=True)
 
 
-class MqttConfig(DeviceConfig):
-    """One broker of the plant.
+class MqttConfig(SendingConfig):
+    """One broker of the plant; that the connection lives is known by its keep-alive.
 
     Args:
         client_id: must differ from every other client's of that broker; keeps the session.
@@ -116,7 +119,7 @@ class MqttConfig(DeviceConfig):
     """
 
     driver: Literal["mqtt"]
-    host: str = Field(min_length=1)
+    host: Host
     port: int = Field(default=1883, ge=1, le=65535)
     client_id: Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z_.-]{1,128}$")]
     keepalive_s: int = Field(default=30, ge=5, le=3600)
@@ -130,6 +133,10 @@ class MqttConfig(DeviceConfig):
     timeout_s: Seconds = 10.0
     stale_s: Seconds = 120.0
     tags: tuple[MqttTag, ...]
+
+    def usual_s(self, tag: Tag) -> float:  # noqa: ARG002  the same for all tags
+        """Nobody knows how often a plant publishes: once an hour must be enough [s]."""
+        return _HOUR_S
 
     def access(self, will: tuple[str, bytes] | None) -> Access:
         """How to connect."""
@@ -153,6 +160,7 @@ class MqttDriver:
         self._nodes: dict[tuple[str, str], Node] = {}
         self._asked_ns: dict[tuple[str, str], int] = {}
         self._started_ms = 0
+        self._is_passing = False
         self._told: set[tuple[str, str]] = set()
         for tag in config.tags:
             self._sort(tag)
@@ -167,6 +175,12 @@ class MqttDriver:
             self._metrics.setdefault(key, []).append(tag)
             self._nodes.setdefault(key[:2], Node())
 
+    def peek(self) -> None:
+        """Be another client, whose session the broker forgets, and no primary host."""
+        name = f"{self._config.client_id[:120]}-look"
+        self._config = self._config.model_copy(update={"client_id": name, "host_id": None})
+        self._is_passing = True
+
     @property
     def dropped(self) -> int:
         """Messages lost because they came faster than they were taken."""
@@ -175,7 +189,8 @@ class MqttDriver:
     async def __aenter__(self) -> Self:
         """Connect, subscribe, and ask every node for its births."""
         self._started_ms = self._clock.utc_ns() // _NS_PER_MS
-        link = MqttLink(self._config.access(self._state(is_online=False)))
+        access = self._config.access(self._state(is_online=False))
+        link = MqttLink(replace(access, is_passing=self._is_passing))
         link.dropped, self._link = self._link.dropped, link
         for key in self._nodes:
             self._nodes[key] = Node()

@@ -41,6 +41,7 @@ class Access:
     key: Path | None = None
     tls: bool = False
     will: tuple[str, bytes] | None = None
+    is_passing: bool = False  # leaves no session behind
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +137,7 @@ class MqttLink:
         client = mqtt.Client(
             CallbackAPIVersion.VERSION2,
             client_id=access.client_id,
-            clean_session=False,
+            clean_session=access.is_passing,
             reconnect_on_failure=False,
             manual_ack=True,
         )

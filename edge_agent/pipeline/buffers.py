@@ -5,7 +5,7 @@ conservative choice for a pot voltage, and independent of the order of arrival.
 """
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,16 @@ from edge_agent.readings import BAD_DEVICE, Reason, Sample, Severity, Waveform
 Times = NDArray[np.int64]
 Values = NDArray[np.float64]
 _RECENT = 7_200
+SAMPLE_BYTES = 80
+"""About what a time and a value take as Python's objects in two lists or a dict."""
+
+
+class Holder(Protocol):
+    """Something in which readings wait."""
+
+    def held_bytes(self) -> int:
+        """Memory that they take [bytes]."""
+        ...
 
 
 @dataclass(slots=True)
@@ -79,6 +89,11 @@ class SignalBuffer:
         self.warm = True
         self.done_ns = max(self.done_ns, until_ns - 1)
 
+    def held_bytes(self) -> int:
+        """Memory that the pending samples take [bytes]."""
+        vectors = sum(times.nbytes for times in self.times)
+        return 2 * vectors + SAMPLE_BYTES * (len(self.one_times) + len(self.marks))
+
     def newest_ns(self) -> int:
         """Time of the newest pending sample, or -1."""
         newest = [int(times[-1]) for times in self.times if len(times)]
@@ -111,8 +126,11 @@ class SignalBuffer:
         if self.one_times:
             self.times.append(np.array(self.one_times, dtype=np.int64))
             self.values.append(np.array(self.one_values, dtype=np.float64))
-        times = np.concatenate(self.times) if self.times else np.empty(0, dtype=np.int64)
-        values = np.concatenate(self.values) if self.values else np.empty(0, dtype=np.float64)
+        if len(self.times) == 1:  # vectors of scans are shared by all their tags
+            times, values = self.times[0], self.values[0]
+        else:
+            times = np.concatenate(self.times) if self.times else np.empty(0, dtype=np.int64)
+            values = np.concatenate(self.values) if self.values else np.empty(0, dtype=np.float64)
         self.times, self.values, self.one_times, self.one_values = [], [], [], []
         return times, values
 
@@ -175,6 +193,10 @@ class CountBuffer:
         """Drop the marks of readings that were accounted for."""
         for time_ns in [time_ns for time_ns in self.marks if time_ns < until_ns]:
             del self.marks[time_ns]
+
+    def held_bytes(self) -> int:
+        """Memory that the pending readings take [bytes]."""
+        return SAMPLE_BYTES * (len(self.readings) + len(self.marks))
 
     def newest_ns(self) -> int:
         """Time of the newest pending reading, or -1."""

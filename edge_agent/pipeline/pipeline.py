@@ -20,7 +20,7 @@ from edge_agent.calc.integration import TotaliserRule
 from edge_agent.calc.rate import amount_unit, is_rate
 from edge_agent.calc.windows import MINUTE_NS, hour_offset_ns
 from edge_agent.config import AgentConfig, totaliser_of
-from edge_agent.pipeline.buffers import SignalBuffer
+from edge_agent.pipeline.buffers import SAMPLE_BYTES, Holder, SignalBuffer
 from edge_agent.pipeline.judging import Flag, lapses_ns, rules_of
 from edge_agent.pipeline.meters import FuelFactors, MeterWorker
 from edge_agent.pipeline.potline import LineFactors, PotlineWorker, effect_started
@@ -60,6 +60,7 @@ class _Memory:
     newest_ns: int = -1
     done_ns: int = -1
     future: int = 0
+    held_bytes: int = 0
     flowing: dict[str, bool] = field(default_factory=dict)
 
 
@@ -109,12 +110,11 @@ class Pipeline:
 
     def _route_rest(self, config: AgentConfig) -> None:
         for device in config.devices:
-            period_s = getattr(device, "interval_s", 1.0)
             for tag in device.tags:
                 if tag.id not in self._routes:
                     rules = rules_of(tag, config.zone)
                     self._signals[tag.id] = SignalWorker(
-                        tag.id, rules, tag.interval_s or period_s, tag.deadband
+                        tag.id, rules, device.spacing_s(tag), tag.deadband
                     )
                     self._routes[tag.id] = self._signals[tag.id].buffer.add
 
@@ -149,6 +149,7 @@ class Pipeline:
                 self._memory.future += 1
             elif isinstance(reading, Scan):
                 self._memory.newest_ns = max(self._memory.newest_ns, end_ns)
+                self._memory.held_bytes += 8 * (1 + len(reading))
                 self._scans.take(reading, self._signals, lambda one: self._take_one(one, sink))
             elif reading.tag in self._routes:
                 self._memory.newest_ns = max(self._memory.newest_ns, end_ns)
@@ -159,6 +160,9 @@ class Pipeline:
         """Give a reading to whom it belongs, and to the live lane of its pot."""
         route = self._routes.get(reading.tag)
         if route is not None:
+            self._memory.held_bytes += (
+                16 * len(reading) if isinstance(reading, Waveform) else SAMPLE_BYTES
+            )
             route(reading)
             live = self._live.get(reading.tag)
             if live is not None and isinstance(reading, Sample):
@@ -184,6 +188,18 @@ class Pipeline:
     def newest_ns(self) -> int:
         """Time of the newest reading ever taken [ns], -1 before the first."""
         return self._memory.newest_ns
+
+    @property
+    def held_bytes(self) -> int:
+        """About how much memory the readings take that wait for their minute [bytes]."""
+        return self._memory.held_bytes
+
+    def _count_held(self) -> None:
+        """Count anew what waits: after some of it was accounted for, or restored."""
+        counts = [one.buffer for one in self._meters.values() if isinstance(one, MeterWorker)]
+        holders: list[Holder] = [self._scans, *counts, *self._lines.values()]
+        holders += self._buffers().values()
+        self._memory.held_bytes = sum(holder.held_bytes() for holder in holders)
 
     def due_ns(self, now_ns: int, settled_ns: int | None = None) -> int | None:
         """The whole minute up to which can be accounted now, if that is news.
@@ -216,6 +232,7 @@ class Pipeline:
         self._memory.done_ns = until_ns
         for live in self._live.values():
             live.detector.state.windows.clear()
+        self._count_held()
         sink.events.sort(key=lambda event: int(event["t"]))
         return Produce(sink.rows.pieces(self._max_rows), _merge_gaps(sink.events))
 
@@ -294,6 +311,7 @@ class Pipeline:
             if key in self._signals:
                 self._signals[key].restore(saved)
                 self._routes[key] = self._signals[key].buffer.add
+        self._count_held()
 
 
 def _meter_worker(
@@ -305,9 +323,8 @@ def _meter_worker(
     fuel = FuelFactors.of(factors, meter.fuel) if meter.fuel and told else None
     if is_rate(tag.unit):
         (device,) = [item for item in config.devices if tag in item.tags]
-        period_s = getattr(device, "interval_s", 1.0)
-        rules = rules_of(tag, config.zone)
-        return RateWorker(meter, tag.unit, rules, tag.interval_s or period_s, (offset_ns, fuel))
+        rules, period_s = rules_of(tag, config.zone), device.spacing_s(tag)
+        return RateWorker(meter, tag.unit, rules, period_s, (offset_ns, fuel))
     rule = tag.totaliser
     limits = TotaliserRule(rule.modulus, rule.max_rate_per_h) if rule else TotaliserRule()
     worker = MeterWorker(meter.id, tag.unit, tag.scale, limits, fuel)

@@ -11,7 +11,7 @@ from edge_agent.calc.line_detector import LineDetector, LineRules, StatusChange
 from edge_agent.calc.pot_block import PotBlock
 from edge_agent.calc.windows import MINUTE_NS
 from edge_agent.config import Potline
-from edge_agent.pipeline.buffers import SignalBuffer
+from edge_agent.pipeline.buffers import SAMPLE_BYTES, SignalBuffer
 from edge_agent.pipeline.pot_means import MinuteMeans
 from edge_agent.pipeline.pot_status import StatusBuffer
 from edge_agent.pipeline.rows import Sink, Span, minute_means
@@ -204,6 +204,10 @@ class PotlineWorker:
         else:
             span = {"from": output.start_ns, "to": output.end_ns}
             sink.event(output.end_ns, "gap", line=self.line.id, pot=output.pot, **span)
+
+    def held_bytes(self) -> int:
+        """Memory that the pending status readings take [bytes]; voltages have their buffers."""
+        return SAMPLE_BYTES * sum(len(pot.status.readings) for pot in self.pots.values())
 
     def dump(self) -> dict[str, Any]:
         """Plain value for storage."""

@@ -7,17 +7,21 @@ from one sample to the next, goes through its own worker instead. Both ways give
 """
 
 from array import array
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from edge_agent.calc.windows import MINUTE_NS
-from edge_agent.pipeline.buffers import SignalBuffer, Times, Values
+from edge_agent.pipeline.buffers import Times, Values
 from edge_agent.pipeline.rows import Sink, Span, partial
 from edge_agent.pipeline.signals import SignalWorker
 from edge_agent.readings import Sample, Scan
+
+_BLOCK = 16_384  # values
 
 
 @dataclass(slots=True)
@@ -26,19 +30,41 @@ class Layout:
 
     tags: tuple[str, ...]
     at_once: tuple[tuple[int, str], ...]
-    times: list[int] = field(default_factory=list)
+    times: "array[int]" = field(default_factory=lambda: array("q"))
     values: "array[float]" = field(default_factory=lambda: array("d"))
+    full: list["array[float]"] = field(default_factory=list)
+
+    def add(self, scan: Scan) -> None:
+        """Keep a scan, in blocks of one size: many tables that grow together would scatter."""
+        self.times.append(scan.time_ns)
+        self.values.extend(scan.values)
+        if len(self.values) >= _BLOCK:
+            self.full.append(self.values)
+            self.values = array("d")
 
     def take(self) -> tuple[Times, Values]:
         """Remove and give the times, and the values as a table: a row a scan."""
         times = np.array(self.times, dtype=np.int64)
-        table = np.array(self.values, dtype=np.float64).reshape(len(times), len(self.tags))
-        self.times, self.values = [], array("d")
-        return times, table
+        parts = [np.frombuffer(part) for part in (*self.full, self.values) if len(part)]
+        flat = np.concatenate(parts) if parts else np.empty(0)
+        self.times, self.values, self.full = array("q"), array("d"), []
+        return times, flat.reshape(len(times), len(self.tags))
 
-    def put_back(self, times: Times, table: Values) -> None:
-        """Keep scans that are not accounted for yet."""
-        self.times, self.values = times.tolist(), array("d", table.tobytes())
+    def has_before(self, end_ns: int) -> bool:
+        """True when a scan is older than a moment [ns]."""
+        return bool(self.times) and min(self.times) < end_ns
+
+    def take_before(self, end_ns: int) -> tuple[Times, Values]:
+        """Remove and give the scans up to the last that is older than a moment [ns]."""
+        times, table = self.take()
+        cut = int(np.flatnonzero(times < end_ns)[-1]) + 1
+        self.times = array("q", times[cut:].tobytes())
+        self.values = array("d", table[cut:].tobytes())
+        return times[:cut], table[:cut]
+
+    def held_bytes(self) -> int:
+        """Memory that the kept scans take [bytes]."""
+        return 8 * len(self.times) * (1 + len(self.tags))
 
 
 class ScanBuffer:
@@ -56,35 +82,37 @@ class ScanBuffer:
         for place, tag in layout.at_once:
             give(Sample(tag, scan.time_ns, scan.values[place]))
         if len(layout.at_once) < len(layout.tags):
-            layout.times.append(scan.time_ns)
-            layout.values.extend(scan.values)
+            layout.add(scan)
 
     def advance(self, span: Span, workers: Mapping[str, SignalWorker], sink: Sink) -> set[str]:
-        """Account for all scans before the span's end.
+        """Account for all scans before the span's end; later ones stay.
 
         Gives the tags that are done: plainly good and in range throughout, nothing else pending.
         The columns of all others wait in their buffers for their own workers.
         """
         done: set[str] = set()
-        for layout in self._layouts.values():
-            if layout.times:
-                done |= _advance(layout, span, workers, sink)
-        self.turn_over({tag: worker.buffer for tag, worker in workers.items()})
+        seen: Counter[str] = Counter()
+        due = [layout for layout in self._layouts.values() if layout.has_before(span.end_ns)]
+        for layout in due:
+            seen.update(layout.tags)
+        shared = {tag for tag, layouts in seen.items() if layouts > 1}
+        for layout in due:
+            times, table = layout.take_before(span.end_ns)
+            is_rising = bool(np.all(times[1:] > times[:-1]))
+            if is_rising and times[0] >= span.start_ns:
+                done |= _advance(layout.tags, (times, table), span, (workers, shared), sink)
+            else:
+                _turn_over(layout.tags, times, table, workers)
         return done
-
-    def turn_over(self, buffers: Mapping[str, SignalBuffer]) -> None:
-        """Give every plain tag its column."""
-        for layout in self._layouts.values():
-            if layout.times:
-                times, table = layout.take()
-                for tag, column in zip(layout.tags, table.T.copy(), strict=True):
-                    if (buffer := buffers.get(tag)) is not None:
-                        buffer.extend(times, column)
 
     def dump(self) -> list[Any]:
         """Plain value for storage."""
         return [
-            [list(layout.tags), layout.times, layout.values.tobytes()]
+            [
+                list(layout.tags),
+                layout.times.tolist(),
+                b"".join(part.tobytes() for part in (*layout.full, layout.values)),
+            ]
             for layout in self._layouts.values()
             if layout.times
         ]
@@ -95,7 +123,13 @@ class ScanBuffer:
         for names, times, values in plain:
             tags = tuple(names)
             at_once = [(n, tag) for n, tag in enumerate(tags) if tag not in plain_tags]
-            self._layouts[tags] = Layout(tags, tuple(at_once), list(times), array("d", values))
+            self._layouts[tags] = Layout(
+                tags, tuple(at_once), array("q", times), array("d", values)
+            )
+
+    def held_bytes(self) -> int:
+        """Memory that all scans take [bytes]."""
+        return sum(layout.held_bytes() for layout in self._layouts.values())
 
     def first_ns(self) -> int | None:
         """Time of the earliest scan that waits."""
@@ -103,32 +137,37 @@ class ScanBuffer:
         return min(firsts, default=None)
 
 
+def _turn_over(
+    tags: Sequence[str], times: Times, table: Values, workers: Mapping[str, SignalWorker]
+) -> None:
+    """Give every plain tag its column."""
+    for tag, column in zip(tags, table.T.copy(), strict=True):
+        if (worker := workers.get(tag)) is not None:
+            worker.buffer.extend(times, column)
+
+
 def _advance(
-    layout: Layout, span: Span, workers: Mapping[str, SignalWorker], sink: Sink
+    tags: Sequence[str],
+    scans: tuple[Times, Values],
+    span: Span,
+    known: tuple[Mapping[str, SignalWorker], AbstractSet[str]],
+    sink: Sink,
 ) -> set[str]:
     """Minute means of all columns at once; what is not plain goes to its tag's buffer."""
-    times, table = layout.take()
-    cut = int(np.searchsorted(times, span.end_ns))
-    is_rising = bool(np.all(times[1:] > times[:-1]))
-    if not is_rising or cut == 0 or times[0] < span.start_ns:
-        layout.put_back(times, table)
-        return set()
-    if cut < len(times):
-        layout.put_back(times[cut:], table[cut:])
-    times, table = times[:cut], table[:cut]
+    (times, table), (workers, shared) = scans, known
     place = (times - span.start_ns) // MINUTE_NS
     starts = np.concatenate(([0], np.flatnonzero(place[1:] != place[:-1]) + 1))
-    counts = np.diff(np.append(starts, cut))
+    counts = np.diff(np.append(starts, len(times)))
     means = (np.add.reduceat(table, starts, axis=0) / counts[:, None]).astype(np.float32)
     columns = means.astype(np.float64).T.tolist()
     lowest, highest = table.min(axis=0).tolist(), table.max(axis=0).tolist()
     minutes = (span.start_ns + place[starts] * MINUTE_NS).tolist()
     done: set[str] = set()
-    for n, tag in enumerate(layout.tags):
+    for n, tag in enumerate(tags):
         worker = workers.get(tag)
         if worker is None:
             continue
-        if worker.is_plain(lowest[n], highest[n], int(times[-1])):
+        if tag not in shared and worker.is_plain(lowest[n], highest[n], int(times[-1])):
             sink.rows.extend(tag, minutes, columns[n], partial(counts, worker.period_s))
             worker.buffer.pass_by(times, span.end_ns)
             done.add(tag)

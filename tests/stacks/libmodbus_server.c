@@ -1,11 +1,15 @@
 /* A Modbus server on libmodbus, so that the driver meets a stack that is not Python's.
  *
- *   libmodbus_server tcp PORT UNIT          (PORT 0 takes a free one)
+ *   libmodbus_server tcp PORT UNIT [faults|counts]       (PORT 0 takes a free one)
  *   libmodbus_server rtu DEVICE BAUD PARITY UNIT     (PARITY is N, E or O)
  *
  * Reads lines "TABLE ADDRESS VALUE" (TABLE is c, d, h or i) until an empty line or end of file,
  * fills all other registers with 0xEEEE, prints "ready PORT", and serves until it is killed.
- * It runs as unit UNIT; over TCP libmodbus answers every unit id. */
+ * It runs as unit UNIT; over TCP libmodbus answers every unit id.
+ *
+ * With "faults" every second request is answered wrongly, in turn: 0.3 s late, with another
+ * transaction id, with exception 6, not at all, after the next one's answer (out of order), cut in
+ * the middle and closed. With "counts" all holding registers hold the number of the answer. */
 #include <errno.h>
 #include <modbus.h>
 #include <netinet/in.h>
@@ -42,11 +46,45 @@ static void ready(int port)
     fflush(stdout);
 }
 
-static void serve(modbus_t *context, modbus_mapping_t *map)
+enum { LATE, OTHER_ID, EXCEPTION, SILENCE, OUT_OF_ORDER, TORN, FAULTS };
+
+/* Answers wrongly; 0 ends the connection. */
+static int fail(modbus_t *context, modbus_mapping_t *map, uint8_t *query, int length, int fault)
 {
+    static const uint8_t torn[] = {0, 0, 0, 7, 1};
+    uint8_t next[MODBUS_TCP_MAX_ADU_LENGTH];
+    int more;
+    switch (fault) {
+    case LATE: usleep(300000); return modbus_reply(context, query, length, map) > 0;
+    case OTHER_ID: query[1] ^= 0x55; return modbus_reply(context, query, length, map) > 0;
+    case EXCEPTION: return modbus_reply_exception(context, query, 6) > 0;
+    case SILENCE: return 1;
+    case OUT_OF_ORDER:
+        if ((more = modbus_receive(context, next)) <= 0)
+            return 0;
+        modbus_reply(context, next, more, map);
+        return modbus_reply(context, query, length, map) > 0;
+    default:
+        send(modbus_get_socket(context), query, 2, MSG_NOSIGNAL);
+        send(modbus_get_socket(context), torn + 2, 3, MSG_NOSIGNAL);
+        return 0;
+    }
+}
+
+static void serve(modbus_t *context, modbus_mapping_t *map, const char *mode)
+{
+    static unsigned asked, answered;
     uint8_t query[MODBUS_TCP_MAX_ADU_LENGTH];
     for (;;) {
         int length = modbus_receive(context, query);
+        if (length > 0 && !strcmp(mode, "faults") && ++asked % 2 == 0) {
+            if (!fail(context, map, query, length, asked / 2 % FAULTS))
+                return;
+            continue;
+        }
+        if (length > 0 && !strcmp(mode, "counts") && ++answered)
+            for (unsigned n = 0; n < SIZE; n++)
+                map->tab_registers[n] = answered;
         if (length > 0)
             modbus_reply(context, query, length, map);
         else if (length < 0 && errno != EMBBADCRC && errno != ETIMEDOUT)
@@ -69,7 +107,7 @@ int main(int argc, char **argv)
             return 1;
         ready(0);
         for (;;)
-            serve(context, map);
+            serve(context, map, "");
     }
     if (!(context = modbus_new_tcp("127.0.0.1", atoi(argv[2]))))
         return 2;
@@ -83,7 +121,7 @@ int main(int argc, char **argv)
     for (;;) {
         if (modbus_tcp_accept(context, &listener) < 0)
             return 1;
-        serve(context, map);
+        serve(context, map, argc > 4 ? argv[4] : "");
         modbus_close(context);
     }
 }

@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from edge_agent.drivers.base import DeviceConfig, Seconds, Tag
+from edge_agent.drivers.base import DeviceConfig, Host, Seconds, Tag
 from edge_agent.drivers.decode import Kind, Order, width
-from edge_agent.errors import ConfigError
+from edge_agent.errors import ConfigError, WrongPart
 
 Table = Literal["holding", "input", "coil", "discrete"]
 Transport = Literal["tcp", "rtu", "rtu_over_tcp", "tls", "udp"]
@@ -176,7 +176,7 @@ class ModbusConfig(DeviceConfig):
 
     driver: Literal["modbus"]
     transport: Transport = "tcp"
-    host: str | None = Field(default=None, min_length=1)
+    host: Host | None = None
     port: int | None = Field(default_factory=_default_port, ge=1, le=65535)
     serial: SerialPort | None = None
     tls: ClientTls | None = Field(default=None, exclude=True)
@@ -202,7 +202,7 @@ class ModbusConfig(DeviceConfig):
         for name in sorted(wanted - given):
             raise ValueError(f"transport {self.transport} needs {name}")
         for name in sorted(given - wanted):
-            raise ValueError(f"{name} does not belong to transport {self.transport}")
+            raise WrongPart(f"{name} does not belong to transport {self.transport}", name)
         return self
 
     @property

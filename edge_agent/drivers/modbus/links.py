@@ -163,8 +163,19 @@ def _context(tls: ClientTls) -> ssl.SSLContext:
     """Read anew at every connection, so that renewed certificates are taken up."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2  # Modbus/TCP Security V36, 8
-    context.load_verify_locations(tls.ca)
-    context.load_cert_chain(tls.cert, tls.key)
+    files = {"ca": tls.ca, "cert": tls.cert, "key": tls.key}
+    for name, path in files.items():
+        if not path.is_file():
+            raise FileNotFoundError(f"tls.{name}: there is no file {path}")
+    try:
+        context.load_verify_locations(tls.ca)
+    except ssl.SSLError as error:
+        raise OSError(f"tls.ca: {tls.ca} holds no certificates: {error.reason}") from error
+    try:
+        context.load_cert_chain(tls.cert, tls.key)
+    except ssl.SSLError as error:
+        wrong = f"{tls.cert} and {tls.key} are no certificate and its key: {error.reason}"
+        raise OSError(f"tls.cert, tls.key: {wrong}") from error
     return context
 
 

@@ -2,15 +2,10 @@
 
 import asyncio
 import contextlib
-import datetime as dt
 import ssl
 import struct
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from pymodbus.server import ModbusTlsServer, ModbusUdpServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
@@ -155,50 +150,6 @@ async def test_values_return_after_a_serial_port_was_unplugged(libmodbus, serial
 
 
 # --- TLS and UDP, against pymodbus's servers ------------------------------------------------------
-
-
-def certificate(name, issuer=None, *, is_ca=False):
-    """A certificate and its key: self-signed, or signed by ``issuer``."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    signer_name, signer_key = (issuer[0].subject, issuer[1]) if issuer else (subject, key)
-    now = dt.datetime.now(dt.UTC)  # noqa: TID251 (X.509 takes no other)
-    built = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(signer_name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(hours=1))
-        .not_valid_after(now + dt.timedelta(hours=1))
-        .add_extension(x509.BasicConstraints(is_ca, None), critical=True)
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
-        .sign(signer_key, hashes.SHA256())
-    )
-    return built, key
-
-
-def write(folder, name, pair):
-    pem = serialization.Encoding.PEM
-    folder.joinpath(f"{name}.pem").write_bytes(pair[0].public_bytes(pem))
-    form = serialization.PrivateFormat.PKCS8
-    none = serialization.NoEncryption()
-    folder.joinpath(f"{name}.key").write_bytes(pair[1].private_bytes(pem, form, none))
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("tls")
-    ca, other = certificate("plant ca", is_ca=True), certificate("other ca", is_ca=True)
-    for name, pair in {
-        "ca": ca,
-        "other": other,
-        "meter": certificate("meter.plant", ca),
-        "agent": certificate("agent.plant", ca),
-        "stranger": certificate("agent.plant", other),
-    }.items():
-        write(folder, name, pair)
-    return folder
 
 
 def sim_device():

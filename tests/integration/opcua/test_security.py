@@ -13,10 +13,12 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 
+from edge_agent import cli
 from edge_agent.clock import SystemClock
 from edge_agent.drivers.opcua import opcua_driver
 from edge_agent.drivers.opcua.pki import fingerprint
 from edge_agent.errors import Refused
+from edge_agent.wire import keys
 
 ALL = ["Basic256Sha256", "Aes128_Sha256_RsaOaep", "Aes256_Sha256_RsaPss"]
 MODES = ["Sign", "SignAndEncrypt"]
@@ -235,3 +237,26 @@ async def test_what_passes_an_encrypted_cable_does_not_show_the_values(
         await first_readings(device(url, "text"))
         assert b"in clear text" in seen
         listening.close()
+
+
+async def test_a_probe_says_how_to_trust_the_server_and_then_reads_it_securely(
+    node_server, server_folder, tmp_path, capsys
+):
+    keys.create_signer(tmp_path / "k.pem")
+    async with node_server(folder=server_folder, policies=ALL, modes=MODES) as server:
+        await server.send(set="v", value=4.25, ms=1_772_366_400_250)
+        path = tmp_path / "agent.yaml"
+        path.write_text(
+            "site: s\nagent: a\nstate_dir: state\nfactor_set: cets-ag-04.01-v01-2024\n"
+            "keys: {signing: k.pem, gateway: [k.pub.pem]}\nmqtt: {port: 1}\ndevices:\n"
+            f"  - {{id: pots, driver: opcua, url: '{server.url}', security: {{pki: pki}},\n"
+            f"     timeout_s: 10, tags: [{{id: v, node: 'nsu=urn:test:potline;s=v'}}]}}\n"
+        )
+        assert await asyncio.to_thread(cli.main, ["probe", str(path)]) == 1
+        first = capsys.readouterr().out
+        assert "not trusted yet" in first
+        trust(tmp_path / "pki", first)
+        await asyncio.to_thread(cli.main, ["probe", str(path)])
+        (row,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("pots ")]
+    assert " ok " in row
+    assert "v=4.25" in row

@@ -344,18 +344,39 @@ async def test_a_slow_tag_whose_slot_came_during_another_read_is_read_late_and_n
         assert acquired.status()[0].overruns == 0
 
 
+async def take(acquired):
+    async for _ in acquired.batches():
+        pass
+
+
 async def test_overruns_are_told_with_their_reason_and_their_span_of_time():
     clock = FakeClock()
     async with running([device()], clock, queue_limit=2) as acquired:
         began_ns = clock.now_ns
         await clock.advance(6.5)
-        await anext(acquired.batches())
-        await clock.advance(1)
+        taking = asyncio.create_task(take(acquired))
+        await clock.advance(62)
+        taking.cancel()
         told = [e for e in acquired.drain_events() if e["type"] == "device_overrun"]
         assert {e["reason"] for e in told} == {"queue"}
         assert sum(e["count"] for e in told) == acquired.status()[0].overruns == 5
         assert min(e["from"] for e in told) == began_ns + 2 * S
         assert max(e["to"] for e in told) == began_ns + 6 * S
+
+
+async def test_an_overload_that_goes_on_is_told_once_a_minute_with_all_its_slots():
+    clock = FakeClock()
+    async with running([device()], clock, queue_limit=2) as acquired:
+        await clock.advance(600.5)
+        told = [e for e in acquired.drain_events() if e["type"] == "device_overrun"]
+        assert 10 <= len(told) <= 11
+        (status,) = acquired.status()
+        assert (status.state, status.renewals) == (DeviceState.UP, 0)  # the fault is ours
+        taking = asyncio.create_task(take(acquired))
+        await clock.advance(62)
+        taking.cancel()
+        told += [e for e in acquired.drain_events() if e["type"] == "device_overrun"]
+        assert sum(e["count"] for e in told) == acquired.status()[0].overruns == 599
 
 
 def test_a_day_of_polls_does_not_drift():

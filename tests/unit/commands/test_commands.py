@@ -85,7 +85,7 @@ def test_check_says_what_a_right_configuration_holds(write, capsys):
         ("unit: 1", "unit: 300", "11:5: devices[0].unit: Input should be less than or equal to 247; found 300"),
         ("id: y, address: 9", "id: y, address: 70000", "15:17: devices[0].tags[3].address: Input should be less than or equal to 65535; found 70000"),
         ("type: uint16}", "type: uint61}", "15:29: devices[0].tags[3].type: Input should be 'bool', 'int16', 'uint16', 'int32', 'uint32', 'int64', 'uint64', 'float32', 'float64', 'bcd16' or 'bcd32'; found 'uint61' (did you mean 'uint64'?)"),
-        ("id: y,", "id: x2,", "13:5: devices[0].tags: tag id 'x2' stands twice"),
+        ("id: y,", "id: x2,", "15:10: devices[0].tags[3].id: tag id 'x2' stands twice"),
         ("id: y,", "id: y, maintenance: xx3,", "15:17: devices[0].tags[3].maintenance: 'xx3' is no flag (did you mean 'x3'?)"),
         ("id: y,", "id: y, deadband: {absolute: -1},", "15:28: devices[0].tags[3].deadband.absolute: Input should be greater than 0; found -1"),
         ("id: y,", "id: y, instrument: {calibrated_on: 2026-13-01},", "'2026-13-01' cannot be read"),

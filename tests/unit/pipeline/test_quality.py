@@ -6,6 +6,7 @@ import pytest
 from edge_agent import factor_sets
 from edge_agent.calc.quality import JudgeState, Rules, judge
 from edge_agent.config import AgentConfig
+from edge_agent.drivers.hj212_values import Hj212Config
 from edge_agent.pipeline import Pipeline
 from edge_agent.readings import BAD_COMMS, BAD_DEVICE, GOOD, Quality, Reason, Sample, Severity
 
@@ -79,6 +80,18 @@ def test_values_out_of_range_are_not_in_the_mean_and_are_told_once():
     assert rows["x", 2] == (10.0, GOOD)
     assert told(events) == [("x", "bad", "range", 61), ("x", "good", "none", 120)]
     assert events[0]["count"] == 30
+
+
+def test_an_hourly_value_is_a_full_minute_and_one_of_a_second_is_not():
+    hour = {"id": "so2", "factor": "a21026", "field": "Avg", "command": "2061"}
+    logger = {"mn": "A", "password_file": "pw"}
+    cems = {"driver": "hj212", "id": "cems", "port": 9212, "loggers": [logger], "tags": [hour]}
+    cems = Hj212Config.model_validate(cems)
+    settings = config()
+    settings = settings.model_copy(update={"devices": (*settings.devices, cems)})
+    rows, _ = run(settings, [*signal([5.0]), *signal([7.0], "so2")], minutes=1)
+    assert rows["so2", 0] == (7.0, GOOD)
+    assert rows["x", 0] == (5.0, quality("UNCERTAIN", "PARTIAL"))
 
 
 def test_a_minute_without_a_usable_value_is_a_row_without_value_that_says_why():

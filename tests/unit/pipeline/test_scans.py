@@ -5,8 +5,10 @@ import random
 import pytest
 
 from edge_agent import factor_sets
+from edge_agent.config import AgentConfig
 from edge_agent.pipeline import Pipeline
 from edge_agent.pipeline.journal import decode_readings, encode_readings
+from edge_agent.pipeline.signals import SignalWorker
 from edge_agent.readings import BAD_DEVICE, Quality, Reason, Sample, Scan, Severity
 
 NS = 10**9
@@ -115,6 +117,65 @@ def test_a_minute_with_too_few_scans_is_partial(config):
     rows, _ = run(config, [*given, Scan(TAGS, T0 + 90 * NS, given[0].values)], piece=50)
     (row,) = [row for row in rows if row.series == "hall.temperature"]
     assert row.quality == Quality.of(Severity.UNCERTAIN, Reason.PARTIAL)
+
+
+def plain(lateness_s):
+    tags = [{"id": f"x{n}", "address": n, "type": "uint16"} for n in range(3)]
+    device = {"id": "d", "driver": "modbus", "host": "h", "unit": 1, "interval_s": 1, "tags": tags}
+    return AgentConfig.model_validate(
+        {
+            "site": "s",
+            "agent": "a",
+            "state_dir": "state",
+            "keys": {"signing": "k.pem", "gateway": ["g.pem"]},
+            "factor_set": "cets-ag-04.01-v01-2024",
+            "time": {"source": "device", "lateness_s": lateness_s},
+            "devices": [device],
+        }
+    )
+
+
+def two_rates(seconds):
+    for second in range(seconds):
+        tags = ("x0", "x1", "x2") if second % 10 == 0 else ("x0", "x1")
+        yield Scan(tags, T0 + second * NS, tuple(float(second + n) for n in range(len(tags))))
+
+
+@pytest.mark.parametrize("late_s", [0, 5])
+def test_a_tag_that_is_read_with_others_at_times_has_one_row_a_minute(late_s):
+    config, given = plain(late_s), list(two_rates(400))
+    rows, _ = run(config, given)
+    assert rows == run(config, list(samples(given)))[0]
+    assert len({(row.series, row.time_ns) for row in rows}) == len(rows) == 3 * 6
+
+
+@pytest.mark.parametrize("late_s", [0, 5])
+def test_means_of_a_block_are_computed_together_minute_after_minute(late_s, monkeypatch):
+    judged = []
+    monkeypatch.setattr(SignalWorker, "process", lambda self, *_: judged.append(self.tag_id))
+    rows, _ = run(
+        plain(late_s),
+        [Scan(("x0", "x1", "x2"), T0 + n * NS, (1.0, 2.0, 3.0)) for n in range(400)],
+    )
+    assert len(rows) == 3 * 6
+    assert len(judged) <= 3  # nothing is due at the first boundary
+
+
+def test_what_waits_for_its_minute_is_counted_and_given_back_with_it():
+    config = plain(5)
+    line = Pipeline(config, factor_sets.find(config.factor_set))
+    assert line.held_bytes == 0
+    line.feed(list(two_rates(60)), FAR)
+    assert line.held_bytes == 8 * (6 * 4 + 54 * 3)
+    line.feed([Sample("x0", T0 + NS // 2, 1.0)] * 10, FAR)
+    before = line.held_bytes
+    assert before > 8 * (6 * 4 + 54 * 3) + 10 * 16
+    again = Pipeline(config, factor_sets.find(config.factor_set))
+    again.restore(line.dump())
+    assert 0 < again.held_bytes <= before
+    line.feed(list(two_rates(70))[60:], FAR)
+    line.advance(T0 + MINUTE)
+    assert line.held_bytes == 8 * (1 * 4 + 9 * 3)
 
 
 def test_the_journal_gives_scans_back_as_they_were():

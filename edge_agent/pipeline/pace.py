@@ -1,0 +1,56 @@
+"""How fast readings may be taken in, so that those of a minute never outgrow their memory.
+
+Readings wait in memory until their minute is accounted for. Under overload there would be no end
+to them, so the intake is held back, evenly, so that every part of the minute has its readings:
+
+    P1  what waits may take the share of the limit that the time since the last accounting is of
+        a minute and its lateness;
+    P2  what is held back stays in the queue of ``acquisition``: polls leave out their slots and
+        senders keep their data, counted and told there;
+    P3  time is the monotonic clock's: a wall clock that steps holds nobody back.
+"""
+
+from collections.abc import Callable
+
+from edge_agent.clock import NS_PER_S, Clock
+
+_STEP_S = 0.25
+_SPARE_S = 5.0  # an accounting comes with the next tick, and takes some time
+_LASTS_NS = 60 * NS_PER_S
+
+
+class Pace:
+    """Holds the intake back; ``wait`` runs on the loop, ``accounted`` in the worker."""
+
+    def __init__(self, limit_bytes: int, lateness_s: float, clock: Clock) -> None:
+        """Begin now; ``lateness_s`` is how long accounting waits for stragglers [s]."""
+        self._limit_bytes, self._lateness_s, self._clock = limit_bytes, lateness_s, clock
+        self._window_s = 60.0 + lateness_s + _SPARE_S
+        self._accounted_ns = clock.monotonic_ns()
+        self._held_ns: int | None = None
+        self.held_s = 0.0
+
+    def accounted(self) -> None:
+        """Minutes were accounted for just now."""
+        self._accounted_ns = self._clock.monotonic_ns()
+
+    @property
+    def is_overloaded(self) -> bool:
+        """True for a minute after the intake was held back."""
+        now_ns = self._clock.monotonic_ns()
+        return self._held_ns is not None and now_ns - self._held_ns < _LASTS_NS
+
+    def wait_s(self, held_bytes: int) -> float:
+        """How long to take nothing in, with so much waiting [s]; P1."""
+        since_s = (self._clock.monotonic_ns() - self._accounted_ns) / NS_PER_S
+        share = held_bytes / self._limit_bytes
+        missing_s = share * self._window_s - since_s - self._lateness_s - _SPARE_S
+        return max(missing_s, _STEP_S if share >= 1 else 0.0)
+
+    async def wait(self, held_bytes: Callable[[], int]) -> None:
+        """Return when readings may be taken in again."""
+        while (wait_s := self.wait_s(held_bytes())) > 0:
+            began_ns = self._clock.monotonic_ns()
+            await self._clock.sleep(min(wait_s, _STEP_S))
+            self._held_ns = self._clock.monotonic_ns()
+            self.held_s += (self._held_ns - began_ns) / NS_PER_S
