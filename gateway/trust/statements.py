@@ -11,7 +11,7 @@ from edge_agent.errors import BadSignature, EvidenceError, TrustError
 from edge_agent.wire import cbor, cose
 from edge_agent.wire.cose import MessageType
 from edge_agent.wire.keys import PublicKey, Signer
-from gateway.trust.people import People, Person, Role
+from gateway.trust.persons import People, Person, Role
 
 _OPTIONAL_BYTES = (bytes, type(None))
 _COMMON: dict[str, type | tuple[type, ...]] = {
