@@ -11,5 +11,6 @@ changes     what differs between two configurations
 assent      what an approval must be
 approvals   which configurations a second person approved
 closing     what a month's report must say of this, and what keeps it open
+offline     keys and approvals of a bundle, judged by a verifier
 broker      the broker's configuration and access list
 """

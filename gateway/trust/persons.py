@@ -3,7 +3,7 @@
 Whoever leaves stays known with the time of it: what was signed before is still good.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -29,6 +29,9 @@ class People:
 
     def __init__(self, persons: Sequence[Person]) -> None:
         self._by_kid = {person.public.kid: person for person in persons}
+
+    def __iter__(self) -> Iterator[Person]:
+        return iter(self._by_kid.values())
 
     def find(self, kid: bytes, role: Role, at_ns: int) -> Person:
         """The person with this key, who must have the role at the time the decision arrives.

@@ -115,6 +115,16 @@ def open_(raw: bytes, kind: MessageType, people: People, received_ns: int) -> St
     return Statement(kind, persons[0], fields)
 
 
+def unchecked(raw: bytes) -> Mapping[str, Any]:
+    """What a statement says, believed by nobody yet: ``open_`` is what believes it.
+
+    Raises:
+        EvidenceError: it is not a message of the wire's shape.
+    """
+    fields = cbor.decode(cose.parse(raw).payload)
+    return fields if isinstance(fields, dict) else {}
+
+
 def _check(kind: MessageType, fields: Any) -> None:
     wanted = _COMMON | _FIELDS[kind]
     if type(fields) is not dict or fields.keys() != wanted.keys():
