@@ -1,8 +1,10 @@
 """What a gateway could leave out, swap or add among the decisions and papers of a bundle it signs."""
 
 import hashlib
+import json
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from enrolled_month import (
     CERTIFICATE,
     CONFIG_AT,
@@ -10,22 +12,25 @@ from enrolled_month import (
     GATEWAY,
     LOG,
     SECOND_KEY,
+    SEEN,
     T0,
+    WITNESS,
     EnrolledMonth,
 )
 from enrolled_plant import AGENT, SITE, Plant
 
-from edge_agent.wire import cbor, cose, notes
+from edge_agent.wire import cbor, certificates, cose, notes
 from edge_agent.wire.cose import MessageType
 from edge_agent.wire.keys import Enrolment, KeyRing, public_key
 from gateway import bundle as bundle_
-from gateway import decisions, lab, leaf_list, ledger_audit, log_evidence
+from gateway import decisions, lab, leaf_list, ledger_audit, log_evidence, trust_file
 from gateway import verify as verify_
 from gateway.bundle import BundleError
 from gateway.cli import main
-from gateway.evidence import BatchReader, EvidenceGap, replay
+from gateway.evidence import BatchReader, EvidenceGap, batch_range, replay
 from gateway.trust import authority, offline, statements
-from gateway.trust.persons import Person
+from gateway.trust.keyfold import KeyFold
+from gateway.trust.persons import People, Person
 
 REVOKE = "the log holds revoke of gw-01 version 1"
 
@@ -87,6 +92,47 @@ def test_without_a_trust_file_keys_come_from_the_bundle_as_before(bundle):
     assert "taken from the bundle itself" in lines(verdict, "2 keys")[0]
     assert not lines(verdict, "6 approvals")
     assert not any("审批" in line or "CA" in line for line in verdict.lines)
+
+
+GATEWAY_FILE = """\
+state_dir: .
+keys: {{ack: k/gateway.pem, log: k/log.pem}}
+mqtt: {{host: localhost, client_id: gateway}}
+approval: required
+log: {{installation: test, witnesses: [{{name: {witness}, public_key: k/seen.pub, url: "http://x"}}]}}
+authorities: [{{certificate: ca/ca.crt, fingerprint: {fingerprint}}}]
+people:
+{people}
+"""
+
+
+def test_the_printed_trust_file_proves_the_bundle(month, bundle, tmp_path, capsys):
+    folder = month.folder / "k"
+    folder.mkdir(mode=0o700)
+    for name, signer in (("gateway", GATEWAY), ("log", LOG)):
+        pem = signer._private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        (folder / f"{name}.pem").write_bytes(pem)
+        (folder / f"{name}.pem").chmod(0o600)
+    (folder / "seen.pub").write_bytes(SEEN.public_pem())
+    people = []
+    for one in month.people:
+        (folder / f"{one.name}.pub").write_bytes(one.public.spki)
+        entry = {"name": one.name, "public_key": f"k/{one.name}.pub", "roles": sorted(one.roles)}
+        people.append(f"  - {json.dumps(entry)}")
+    text = GATEWAY_FILE.format(
+        witness=WITNESS,
+        fingerprint=certificates.fingerprint(month.plant.ca.certificate),
+        people="\n".join(people),
+    )
+    (month.folder / "gateway.yaml").write_text(text, encoding="utf-8")
+    assert main(["trust", str(month.folder / "gateway.yaml")]) == 0
+    (tmp_path / "printed.toml").write_text(capsys.readouterr().out, encoding="utf-8")
+    trust = trust_file.load(tmp_path / "printed.toml")
+    assert trust.approval
+    assert FIRST_KEY.kid not in trust.keys
+    verdict = verify_.verify(bundle, trust)
+    assert verdict.proven, verdict.difference
+    assert lines(verdict, "2 keys") == ["2 keys in the trust file, 2 enrolled under 1 CA"]
 
 
 # -- a trust file that says less, or something else -----------------------------------------------
@@ -347,6 +393,35 @@ def test_an_enrolment_that_even_an_operator_may_not_sign_is_refused(month, chang
     with pytest.raises(BundleError, match="keys/.*enrol/gw-01/1") as caught:
         offline.fold([enrolment_of(month, **changes)], {}, SITE, month.trust())
     assert told in str(caught.value)
+
+
+def statement(kind, **fields):
+    return statements.Statement(kind, None, {"agent": AGENT, "reason": "stolen", **fields})
+
+
+def test_what_decisions_say_of_batches_must_be_true_of_those_that_are_there(month):
+    rows = month.plant.rows()
+    hashes = [row.sha256 for row in rows]
+    (range_,) = [batch_range(SITE, AGENT, list(enumerate(hashes, 1)), [bytes(32)] * len(hashes))]
+    keys = offline.Keys(KeyFold([], People([])))
+    good = statement(MessageType.REVOCATION, last_good_seq=6, last_good_hash=hashes[5])
+    keys.revocations = [good]
+    offline.check_places([], keys, [range_])
+    keys.revocations = [
+        statement(MessageType.REVOCATION, last_good_seq=7, last_good_hash=hashes[5])
+    ]
+    with pytest.raises(BundleError, match="revocation of gw-01 after batch 7 names another batch"):
+        offline.check_places([], keys, [range_])
+    keys.revocations = []
+    for first, is_inside in ((18, True), (19, False)):
+        keys.relabels = [
+            statement(MessageType.RELABEL, first_seq=first, last_seq=40, label="suspect")
+        ]
+        if is_inside:
+            with pytest.raises(BundleError, match="batches 18-40 of gw-01 are suspect: stolen"):
+                offline.check_places([], keys, [range_])
+        else:
+            offline.check_places([], keys, [range_])
 
 
 # -- lab documents and their files ----------------------------------------------------------------
