@@ -2,15 +2,18 @@
 
 Steps, each told with its count: (1) manifest, (2) keys and the decisions that made them, (3)
 signatures and profile, (4) chain, (5) Merkle root and log, (6) configuration of every batch, its
-changes and approvals, lab documents and their files, (7) recomputation from the signed rows, (8) comparison with the month record, the JSON report and the sheet, (9) what is not proven.
+changes and approvals, lab documents and their files, (7) recomputation from the signed rows, the
+sums a second time by other code (``recount``), (8) comparison with the month record, the JSON report and the sheet, (9) what is not proven.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from edge_agent.errors import CarbonError, EvidenceError
 from edge_agent.wire import cbor
+from edge_agent.wire.batch import VerifiedBatch
 from edge_agent.wire.keys import Enrolment, KeyRing, PublicKey
 from gateway import bundle as bundle_
 from gateway import decisions, lab, leaf_list, log_evidence
@@ -27,6 +30,7 @@ from gateway.evidence import (
     replay,
 )
 from gateway.log_evidence import Checked
+from gateway.recount import Rows, recount
 from gateway.reports import comparison, render
 from gateway.reports.basis import Proven, basis
 from gateway.trust import offline
@@ -83,7 +87,7 @@ def _steps(path: Path, trust: Trust | None, tell: Callable[[str], None]) -> Prov
     papers = decisions.read(bundle, site)
     persons = bundle_.person_keys(bundle)
     keys = _keys(bundle, site, (gateway, persons), papers, (trust, tell))
-    reader = BatchReader()
+    reader = _Both()
     ranges = _replay(bundle, site, keys.ring, reader, tell)
     lab_papers = lab.check(site, bundle_.lab_documents(bundle), persons)
     leaves = log_evidence.leaves_of(site, ranges, bundle.files)
@@ -99,17 +103,52 @@ def _steps(path: Path, trust: Trust | None, tell: Callable[[str], None]) -> Prov
         f"{len(lab_papers.entries)} entries in force"
     )
     open_points += _attachments(bundle, lab_papers, trust, tell)
-    given = basis(configuration, lab_papers.entries)
-    month = month_.compute(given, record["month"], reader, reader.events)
+    month = month_.compute(
+        basis(configuration, lab_papers.entries), record["month"], reader, reader.events
+    )
     month.reservations += reader.marks.reservations()
     tell(f"7 recomputed    {len(month.values)} values, {len(month.effects)} anode effects")
     plain = render.to_plain(month, configuration, ranges)
     comparison.compare(plain, bundle, record)
+    _second(reader.rows, configuration, bundle, (record, plain), tell)
     tell("8 compared      month record, report.json and report.xlsx agree with the signed rows")
     open_points = open_points if trust is not None else []
     for text in [*month.reservations, *_log_reservations(log, trust), *open_points]:
         tell(f"9 reservation   {text}")
     return Proven(month, configuration, ranges, reader)
+
+
+class _Both(BatchReader):
+    """Feeds the second sums with the same verified batches."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows = Rows()
+
+    def add(self, verified: VerifiedBatch) -> None:
+        """Take up a batch's rows and events."""
+        super().add(verified)
+        self.rows.add(verified)
+
+
+def _second(
+    rows: Rows,
+    configuration: Configuration,
+    bundle: Bundle,
+    reported: tuple[Any, Any],
+    tell: Callable[[str], None],
+) -> None:
+    """The sums by other code; ``reported`` is the month record and the report."""
+    record, plain = reported
+    found = recount(
+        configuration.plain,
+        bundle_.lab_documents(bundle),
+        rows,
+        record,
+        plain["parameters"],
+    )
+    left = ", ".join(found.left) or "none"
+    tell(f"7 second sums   {found.agree} of {len(record['values'])} values agree; not: {left}")
 
 
 def _keys(

@@ -226,15 +226,19 @@ def check_places(papers: Sequence[Paper], keys: Keys, ranges: Sequence[BatchRang
         for one in ranges
         for place, sha256 in enumerate(one.hashes)
     }
-    for one in keys.revocations:
-        agent, seq = one.fields["agent"], one.fields["last_good_seq"]
-        if hashes.get((agent, seq), one.fields["last_good_hash"]) != one.fields["last_good_hash"]:
+    for revoked in keys.revocations:
+        agent, seq, sha256 = (
+            revoked.fields[name] for name in ("agent", "last_good_seq", "last_good_hash")
+        )
+        if hashes.get((agent, seq), sha256) != sha256:
             message = f"the revocation of {agent} after batch {seq} names another batch {seq}"
             raise BundleError(message)
-    for one in keys.relabels:
-        agent, first, last = (one.fields[name] for name in ("agent", "first_seq", "last_seq"))
-        if any((agent, seq) in hashes for seq in range(first, last + 1)):
-            message = f"batches {first}-{last} of {agent} are {one.fields['label']}: {one.fields['reason']}"
+    for label in keys.relabels:
+        agent, first, last = (label.fields[name] for name in ("agent", "first_seq", "last_seq"))
+        if any(
+            one.agent == agent and one.first_seq <= last and first <= one.last_seq for one in ranges
+        ):
+            message = f"batches {first}-{last} of {agent} are {label.fields['label']}: {label.fields['reason']}"
             raise BundleError(message)
     for paper in papers:
         if paper.kind == KEYCHANGE:
