@@ -72,7 +72,9 @@ def verify(path: Path, trust: Trust | None = None) -> Verdict:
     verdict = Verdict()
     try:
         verdict.content = _steps(path, trust, verdict.lines.append)
-    except (CarbonError, ArithmeticError, KeyError, TypeError, ValueError) as error:
+    except (
+        CarbonError, ArithmeticError, LookupError, TypeError, ValueError, AttributeError
+    ) as error:  # fmt: skip
         reason = f" [{error.reason}]" if isinstance(error, EvidenceError) else ""
         verdict.difference = f"{error}{reason}" if isinstance(error, CarbonError) else repr(error)
     return verdict

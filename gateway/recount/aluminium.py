@@ -50,7 +50,7 @@ def _ef_c2f6(count: Count, scope: str) -> Value:
     if count.inputs.option("pfc_route", "slope") == "default_ef":
         return count.inputs.factor("pfc.default.c2f6")
     technology = count.item("potlines", scope)["technology"]
-    return count.inputs.factor(f"pfc.c2f6ratio.{technology}") * count.number("ef_cf4", scope)
+    return count.inputs.factor(f"pfc.c2f6_ratio.{technology}") * count.number("ef_cf4", scope)
 
 
 def _pfc(count: Count, scope: str) -> Value:

@@ -166,10 +166,14 @@ def fold(
 
 def _spki(paper: Paper) -> bytes:
     try:
-        return bytes(statements.unchecked(paper.raw)["spki"])
-    except (CarbonError, KeyError, TypeError, ValueError) as error:
-        message = f"{paper.name}: not an enrolment"
+        spki = statements.unchecked(paper.raw).get("spki")
+    except CarbonError as error:
+        message = f"{paper.name}: not an enrolment: {error}"
         raise BundleError(message) from error
+    if type(spki) is not bytes:
+        message = f"{paper.name}: not an enrolment: it names no key"
+        raise BundleError(message)
+    return spki
 
 
 def _take(keys: Keys, paper: Paper, people: People, cas: tuple[x509.Certificate, ...]) -> None:

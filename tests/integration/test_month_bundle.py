@@ -129,6 +129,11 @@ def test_the_report_holds_what_was_read(month):
 def test_the_untouched_bundle_matches(month):
     verdict = verify_.verify(month[1].files[2])
     assert verdict.proven, verdict.difference
+    (second,) = [line for line in verdict.lines if line.startswith("7 second sums")]
+    assert second.partition("not: ")[2].split(", ") == [
+        "current_ka", "pot_voltage_v", "current_efficiency", "metal_faraday_t", "metal_difference",
+        "low_voltage_co2e_t",
+    ]  # fmt: skip
 
 
 def test_every_value_of_the_smelter_is_explained(month):

@@ -310,10 +310,10 @@ def test_the_bundle_is_verified_offline(made):
     assert any("1 documents" in line for line in verdict.lines)
     (second,) = [line for line in verdict.lines if line.startswith("7 second sums")]
     left = second.partition("not: ")[2].split(", ")
-    assert all(name.startswith(("flow_", "unit_", "units_", "gas_", "carbide_")) for name in left)
-    assert (
-        left[0] == {"cement": "carbide_slag_rate", "steel": "flow_amount"}[made[0].folder.name[:-1]]
-    )
+    if made[0].name == "cm-001":
+        assert left == ["carbide_slag_rate"]
+    else:
+        assert all(name.startswith(("flow_", "unit_", "units_", "gas_")) for name in left)
 
 
 def test_a_trust_file_without_the_laboratory_s_key_refuses_the_bundle(cement, tmp_path):

@@ -424,6 +424,14 @@ def test_what_decisions_say_of_batches_must_be_true_of_those_that_are_there(mont
             offline.check_places([], keys, [range_])
 
 
+def test_an_enrolment_whose_key_is_a_number_is_refused(month):
+    plain = statements.unchecked(enrolment_of(month).raw) | {"spki": 2**50}
+    raw = cose.sign(MessageType.ENROLMENT, cbor.encode(plain), month.plant.operator)
+    paper = decisions.Paper("enrol", SITE, AGENT, 1, T0, raw)
+    with pytest.raises(BundleError, match="it names no key"):
+        offline.fold([paper], {}, SITE, month.trust())
+
+
 # -- lab documents and their files ----------------------------------------------------------------
 
 FILE = f"lab/attachments/{hashlib.sha256(CERTIFICATE).hexdigest()}"
