@@ -75,6 +75,23 @@ class ConfigUse:
 
 
 @dataclass(slots=True)
+class KeyUse:
+    """A run of an agent's batches signed by one key."""
+
+    agent: str
+    kid: bytes
+    first_seq: int
+    last_seq: int
+
+    def extend(self, verified: VerifiedBatch) -> bool:
+        """Take up the agent's next batch; False when it begins another run."""
+        if (verified.batch.agent, verified.key_id) != (self.agent, self.kid):
+            return False
+        self.last_seq = verified.batch.seq
+        return True
+
+
+@dataclass(slots=True)
 class BatchMarks:
     """What batches say of themselves beside their rows: clock state and software."""
 
@@ -82,9 +99,13 @@ class BatchMarks:
     inconsistent: set[int] = field(default_factory=set)
     software: set[bytes | None] = field(default_factory=set)
     uses: list["ConfigUse"] = field(default_factory=list)
+    keys: list["KeyUse"] = field(default_factory=list)
 
-    def add(self, batch: Batch) -> None:
+    def add(self, verified: VerifiedBatch) -> None:
         """Note a batch; an hour is named by its start in ns."""
+        batch = verified.batch
+        if not (self.keys and self.keys[-1].extend(verified)):
+            self.keys.append(KeyUse(batch.agent, verified.key_id, batch.seq, batch.seq))
         self.software.add(batch.legal_sha256)
         if not (self.uses and self.uses[-1].extend(batch)):
             self.uses.append(
@@ -155,7 +176,7 @@ class BatchReader:
             column.times.append(time_ns)
             column.values.append(value)
         self.events.extend(verified.batch.events)
-        self.marks.add(verified.batch)
+        self.marks.add(verified)
         for flag in verified.flags:
             self.flags[flag] = self.flags.get(flag, 0) + 1
 

@@ -30,8 +30,9 @@ from gateway.evidence import (
     replay,
 )
 from gateway.log_evidence import Checked
+from gateway.month import Month
 from gateway.recount import Rows, recount
-from gateway.reports import comparison, render
+from gateway.reports import comparison, governance, render
 from gateway.reports.basis import Proven, basis
 from gateway.trust import offline
 from gateway.trust.keyfold import KeyFold
@@ -105,19 +106,36 @@ def _steps(path: Path, trust: Trust | None, tell: Callable[[str], None]) -> Prov
         f"{len(lab_papers.entries)} entries in force"
     )
     open_points += _attachments(bundle, lab_papers, trust, tell)
-    month = month_.compute(
-        basis(configuration, lab_papers.entries), record["month"], reader, reader.events
-    )
-    month.reservations += reader.marks.reservations()
-    tell(f"7 recomputed    {len(month.values)} values, {len(month.effects)} anode effects")
-    plain = render.to_plain(month, configuration, ranges)
-    comparison.compare(plain, bundle, record)
-    _second(reader.rows, configuration, bundle, (record, plain), tell)
-    tell("8 compared      month record, report.json and report.xlsx agree with the signed rows")
+    content = (configuration, lab_papers, ranges, papers)
+    month = _figures(bundle, record, content, reader, tell)
     open_points = open_points if trust is not None else []
     for text in [*month.reservations, *_log_reservations(log, trust), *open_points]:
         tell(f"9 reservation   {text}")
     return Proven(month, configuration, ranges, reader)
+
+
+def _figures(
+    bundle: Bundle,
+    record: Any,
+    content: tuple[Configuration, lab.Papers, list[BatchRange], Sequence[Paper]],
+    reader: "_Both",
+    tell: Callable[[str], None],
+) -> Month:
+    """The month worked out from what was checked, and held against what was reported.
+
+    ``content`` is its configuration, lab documents, batch ranges and decisions.
+    """
+    configuration, lab_papers, ranges, papers = content
+    given = basis(configuration, lab_papers.entries)
+    month = month_.compute(given, record["month"], reader, reader.events)
+    month.reservations += reader.marks.reservations()
+    tell(f"7 recomputed    {len(month.values)} values, {len(month.effects)} anode effects")
+    told = governance.to_plain(papers, reader.marks.keys)
+    plain = render.to_plain(month, configuration, ranges, told)
+    comparison.compare(plain, bundle, record)
+    _second(reader.rows, configuration, bundle, (record, plain), tell)
+    tell("8 compared      month record, report.json and report.xlsx agree with the signed rows")
+    return month
 
 
 class _Both(BatchReader):

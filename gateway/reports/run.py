@@ -29,7 +29,7 @@ from gateway.evidence import (
 from gateway.lab import Papers
 from gateway.ledger.reader import Reader as LedgerReader
 from gateway.month import LOOKBACK_NS, Month, Points
-from gateway.reports import render
+from gateway.reports import governance, render
 from gateway.reports.basis import basis
 
 
@@ -108,8 +108,10 @@ def make(
     """
     files: dict[str, bytes] = {}
     proof = prove(ledger, site, month_name, files)
-    plain = render.to_plain(proof.month, proof.configuration, proof.ranges)
     files |= decisions.pack(ledger.documents.all(*decisions.FOLDERS, site=site))
+    papers = decisions.read(bundle.Bundle(files), site)
+    told = governance.to_plain(papers, proof.reader.marks.keys)
+    plain = render.to_plain(proof.month, proof.configuration, proof.ranges, told)
     files |= _papers(ledger, proof.papers)
     files |= _log(ledger, site, proof, files)
     _compare(plain, _from_store(store, site, proof), proof)
@@ -261,7 +263,7 @@ def _from_store(store: MonthStore, site: str, proof: Proof) -> Any:
     configuration = proof.configuration
     given = basis(configuration, proof.papers.entries)
     computed = month.compute(given, proof.month.month, StoreReader(store, site), events)
-    return render.to_plain(computed, configuration, proof.ranges)
+    return render.to_plain(computed, configuration, proof.ranges, {})
 
 
 def _compare(proven: Any, stored: Any, proof: Proof) -> None:

@@ -1,12 +1,14 @@
 """What a gateway could leave out, swap or add among the decisions and papers of a bundle it signs."""
 
 import hashlib
+import io
 import json
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from enrolled_month import (
     CERTIFICATE,
+    CHANGE_AT,
     CONFIG_AT,
     FIRST_KEY,
     GATEWAY,
@@ -18,6 +20,7 @@ from enrolled_month import (
     EnrolledMonth,
 )
 from enrolled_plant import AGENT, SITE, Plant
+from openpyxl import load_workbook
 
 from edge_agent.wire import cbor, certificates, cose, notes
 from edge_agent.wire.cose import MessageType
@@ -28,6 +31,7 @@ from gateway import verify as verify_
 from gateway.bundle import BundleError
 from gateway.cli import main
 from gateway.evidence import BatchReader, EvidenceGap, batch_range, replay
+from gateway.reports import governance, render
 from gateway.trust import authority, offline, statements
 from gateway.trust.keyfold import KeyFold
 from gateway.trust.persons import People, Person
@@ -74,6 +78,39 @@ def test_a_change_of_meaning_inside_the_month_is_shown_before_and_after(month, b
     (told,) = lines(verify_.verify(bundle), "6 changed")
     assert told.startswith(f"{AGENT} from batch {CONFIG_AT}: range: devices.potroom.tags.")
     assert told.endswith("[-1.0, 700.0] -> [0, 499]")
+
+
+def test_the_report_shows_keys_and_decisions_in_both_languages(month, bundle):
+    files = bundle_.read(bundle).files
+    told = json.loads(files["report.json"])["governance"]
+    assert [(one["key"], one["first_seq"], one["last_seq"]) for one in told["keys"]] == [
+        (FIRST_KEY.kid.hex(), 1, CHANGE_AT),
+        (SECOND_KEY.kid.hex(), CHANGE_AT + 1, 18),
+    ]
+    assert [(one["kind"], one["by"], one["reason"]) for one in told["decisions"]] == [
+        ("enrol", "li", "as told"),
+        ("approval", "wang", "checked"),
+        ("approval", "wang", "checked"),
+        ("enrol", "li", "as told"),
+        ("keychange", "", ""),
+        ("revoke", "li", "stolen"),
+    ]
+    sheet = load_workbook(io.BytesIO(files["report.xlsx"]))["decisions 决定"]
+    cells = [str(value) for row in sheet.iter_rows(values_only=True) for value in row if value]
+    digest = hashlib.sha256(month.documents[1]).hexdigest()
+    for text in (
+        "密钥吊销",
+        "key revoked",
+        "配置批准",
+        f"configuration {digest} of chen, clause 3.2",
+    ):
+        assert text in cells
+
+
+def test_a_document_that_nobody_can_read_stands_in_the_report_as_such():
+    paper = decisions.Paper("approval", SITE, AGENT, 1, T0, b"no message")
+    (one,) = governance.to_plain([paper], [])["decisions"]
+    assert one["about"] == "not readable 不可读"
 
 
 def test_two_runs_print_identical_bytes(month, bundle, capsys):
@@ -214,6 +251,11 @@ def forged(month, bundle, tmp_path, change, *, prove=True):
         leaves |= decisions.leaves(decisions.read(inside, SITE)) | lab.leaves(papers)
         made = month.ledger.tree.checkpoint()
         files |= log_evidence.pack(month.ledger.tree, made.size, made.note, made.key, leaves)
+        report = json.loads(files["report.json"])
+        report["governance"] |= {
+            "decisions": governance.to_plain(decisions.read(inside, SITE), [])["decisions"]
+        }
+        files["report.json"] = render.to_json(report)
     path = tmp_path / "forged.bundle"
     bundle_.write(path, files, GATEWAY)
     return path
