@@ -4,7 +4,7 @@ import io
 import json
 import re
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -17,10 +17,10 @@ from edge_agent.calc.windows import to_local
 from edge_agent.wire import cbor
 from gateway.evidence import BatchRange, Configuration
 from gateway.month import Month, MonthValue
-from gateway.reports import layout
+from gateway.reports import governance_sheet, layout
+from gateway.reports.cells import cell
 
 FORMAT = "carbon-month/1"
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 _SAVED = re.compile(rb"(<dcterms:modified[^>]*>)[^<]*(</dcterms:modified>)")
 _ROOT_CHARACTERS = 16
 _LEAST_PERCENT = 0.001
@@ -45,8 +45,20 @@ _VALUES = {
 """Columns of the first sheet and how wide they are [characters]."""
 
 
-def to_plain(month: Month, configuration: Configuration, ranges: Sequence[BatchRange]) -> Any:
-    """The report as plain values; numbers are decimal text so that nothing rounds them."""
+def to_plain(
+    month: Month,
+    configuration: Configuration,
+    ranges: Sequence[BatchRange],
+    governance: Mapping[str, Any],
+) -> Any:
+    """The report as plain values; numbers are decimal text so that nothing rounds them.
+
+    Args:
+        month: the computed values.
+        configuration: what they were computed with.
+        ranges: the batches behind them.
+        governance: keys and decisions (``governance.to_plain``).
+    """
     return {
         "format": FORMAT,
         "site": month.site,
@@ -74,6 +86,7 @@ def to_plain(month: Month, configuration: Configuration, ranges: Sequence[BatchR
         "parameters": [_value(value, ranges) for value in month.values],
         "effects": [_effect(event) for event in month.effects],
         "reservations": month.reservations,
+        "governance": governance,
     }
 
 
@@ -179,17 +192,6 @@ def month_record(plain: Any) -> bytes:
     )
 
 
-def cell(value: Any) -> Any:
-    """What a cell may hold: a number, or text that no spreadsheet takes for a formula.
-
-    What cannot be printed becomes ``?``: a workbook cannot hold control characters.
-    """
-    if value is None or type(value) in (int, float):
-        return value
-    text = "".join(letter if letter.isprintable() else "?" for letter in str(value))
-    return "'" + text if str(value).startswith(_FORMULA_STARTS) else text
-
-
 def to_xlsx(plain: Any) -> bytes:
     """The report as a workbook: values, effects, evidence."""
     book = Workbook()
@@ -199,7 +201,8 @@ def to_xlsx(plain: Any) -> bytes:
     _substitutions_sheet(book.create_sheet("substituted 替代"), plain)
     _effects_sheet(book.create_sheet("effects 效应"), plain)
     _evidence_sheet(book.create_sheet("evidence 证据"), plain)
-    heads = (4, 1, 1, None)
+    governance_sheet.write(book.create_sheet("decisions 决定"), plain)
+    heads = (4, 1, 1, None, None)
     for each, head_row in zip(book.worksheets, heads, strict=True):
         layout.finish(each, head_row)
     book.properties.created = datetime(2000, 1, 1, tzinfo=UTC).replace(tzinfo=None)

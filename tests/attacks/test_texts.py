@@ -68,6 +68,13 @@ def report(text):
              "config_sha256": text}
         ],
         "reservations": [text],
+        "governance": {
+            "keys": [{"agent": text, "key": text, "first_seq": 1, "last_seq": 2}],
+            "decisions": [
+                {"at": T0, "version": 1}
+                | dict.fromkeys(("agent", "zh", "en", "by", "about", "reason", "sha256"), text)
+            ],
+        },
     }  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from edge_agent.wire.batch import ClockState
+from edge_agent.wire.batch import ClockState, VerifiedBatch
 from gateway.evidence import BatchMarks
 
 HOUR = 3600 * 10**9
@@ -17,12 +17,11 @@ def marks(make_batch):
         made = BatchMarks()
         for hour, clock in clocks:
             first_ns = T0 + hour * HOUR
-            made.add(
-                make_batch(
-                    seq=hour + 1, clock=clock, first_ns=first_ns, last_ns=first_ns + 60 * 10**9,
-                    mono=(0, mono_s * 10**9), **changes,
-                )
+            batch = make_batch(
+                seq=hour + 1, clock=clock, first_ns=first_ns, last_ns=first_ns + 60 * 10**9,
+                mono=(0, mono_s * 10**9), **changes,
             )  # fmt: skip
+            made.add(VerifiedBatch(batch, b"", bytes(32), bytes(32)))
         return made
 
     return of
