@@ -95,4 +95,4 @@ def test_the_templates_are_listed_and_shown_with_their_source(capsys):
     assert "0.01 x ct x pt" in out
     assert "ratios: {ct: 1, pt: 1}" in out
     assert cli.main(["devices", "show", "acrel"]) == 2
-    assert "known: abb-a43, acrel-adw300" in capsys.readouterr().err
+    assert "known: abb-a43, abb-m2m, acrel-adw300" in capsys.readouterr().err

@@ -74,7 +74,7 @@ async def test_a_full_queue_loses_what_is_configured_and_says_how_often(
     )
     async with (
         node_server() as server,
-        listen(device(server.url, *tags, publishing_ms=1_000)) as listener,
+        listen(device(server.url, *tags, publishing_ms=5_000)) as listener,
     ):
         await listener.until(lambda li: {r.tag for r in li.found} == {"v", "range"})
         for number in range(1, 11):
