@@ -31,6 +31,7 @@ _SECRETS = frozenset({"token", "password"})
 _NEVER_NS = 2**63 - 1
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _UNKNOWN_KEY = "unknown_key"
+_POLICY = r"^([0-2](\.(0|[1-9][0-9]{0,17}))+)?$"
 Name = Annotated[str, Field(pattern=f"^{topics.NAME.pattern.removesuffix(chr(92) + 'Z')}$")]
 
 
@@ -158,6 +159,15 @@ class WitnessSettings(Section):
     url: str = Field(pattern=r"^https?://")
 
 
+class TimestampSettings(Section):
+    """An outside time-stamping authority: its roots as PEM, and the policy it is asked for."""
+
+    name: Name
+    url: str = Field(pattern=r"^https?://")
+    roots: FilePath
+    policy: str = Field(default="", pattern=_POLICY)
+
+
 class LogSettings(Section):
     """The log over everything signed: its name, how often it is stated, who witnesses it."""
 
@@ -165,6 +175,8 @@ class LogSettings(Section):
     checkpoint_s: int = Field(default=3_600, ge=1, le=86_400)
     witnesses: list[WitnessSettings] = Field(default_factory=list)
     witness_timeout_s: float = Field(default=10, gt=0, le=120)
+    timestamps: list[TimestampSettings] = Field(default_factory=list, max_length=4)
+    timestamp_timeout_s: float = Field(default=30, gt=0, le=120)
 
 
 class SqliteSettings(Section):

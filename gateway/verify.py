@@ -19,7 +19,7 @@ from edge_agent.errors import CarbonError, EvidenceError
 from edge_agent.wire import cbor
 from edge_agent.wire.keys import Enrolment, KeyRing, PublicKey
 from gateway import bundle as bundle_
-from gateway import lab, log_evidence
+from gateway import lab, log_evidence, stamp_evidence
 from gateway import month as month_
 from gateway.bundle import Bundle, BundleError
 from gateway.evidence import BatchRange, BatchReader, Configuration, merge, open_config, replay
@@ -73,6 +73,7 @@ def _steps(path: Path, trust: Trust | None, tell: Callable[[str], None]) -> Prov
     reader = BatchReader()
     ranges = _replay(bundle, record["site"], keys, reader, tell)
     log = _log(bundle, record["site"], ranges, trust, tell)
+    undated = _timestamps(bundle, log, trust, tell)
     configuration = _configuration(bundle, keys, ranges, tell)
     _software(reader, trust, tell)
     papers = lab.check(record["site"], bundle_.lab_documents(bundle), persons)
@@ -86,7 +87,7 @@ def _steps(path: Path, trust: Trust | None, tell: Callable[[str], None]) -> Prov
     plain = render.to_plain(month, configuration, ranges)
     _compare(plain, bundle, record)
     tell("8 compared      month record, report.json and report.xlsx agree with the signed rows")
-    for text in [*month.reservations, *_log_reservations(log, trust)]:
+    for text in [*month.reservations, *_log_reservations(log, trust), *undated]:
         tell(f"9 reservation   {text}")
     return Proven(month, configuration, ranges, reader)
 
@@ -168,6 +169,29 @@ def _log_reservations(log: Checked | None, trust: Trust | None) -> list[str]:
     if trust is not None and trust.log is None:
         found.append("the log's key comes from the bundle itself 日志密钥未经外部确认")
     return found
+
+
+def _timestamps(
+    bundle: Bundle, log: Checked | None, trust: Trust | None, tell: Callable[[str], None]
+) -> list[str]:
+    """Since when the content exists by outside authorities; gives what they leave unproven."""
+    known = trust.authorities if trust is not None else ()
+    if log is None:
+        return ["no time-stamp token 无可信时间戳"] if known else []
+    times = stamp_evidence.check(bundle, (log.head, log.key), log.last, known)
+    counts = [f"{count} of {name}" for name, count in times.counts.items()]
+    if times.others:
+        counts.append(f"{times.others} of authorities that the trust file does not name, unchecked")
+    before = ""
+    if times.first is not None:
+        size, token = times.first
+        before = f"; the log's first {size} leaves existed before {token.before:%Y-%m-%dT%H:%M:%SZ}"
+    if times.all_before is not None:
+        before += f", everything here before {times.all_before.before:%Y-%m-%dT%H:%M:%SZ}"
+    tell(f"5 timestamps    {', '.join(counts) or 'no tokens'}{before}")
+    if not known or times.all_before is not None:
+        return []
+    return ["no time-stamp token covers all of this month 可信时间戳未覆盖全月"]
 
 
 def _software(reader: BatchReader, trust: Trust | None, tell: Callable[[str], None]) -> None:

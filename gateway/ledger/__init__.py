@@ -11,7 +11,7 @@ cannot write two histories: what the other one wrote already is a replay and is 
 
 from gateway.ledger.documents import Document, Draft
 from gateway.ledger.entries import Evidence, ForkedBatch, LedgerRow, QuarantineCount, Refusal
-from gateway.ledger.tree import Checkpoint, Tree
+from gateway.ledger.tree import Checkpoint, Stamp, Tree
 from gateway.ledger.writer import Ledger
 
 __all__ = [
@@ -24,5 +24,6 @@ __all__ = [
     "LedgerRow",
     "QuarantineCount",
     "Refusal",
+    "Stamp",
     "Tree",
 ]
