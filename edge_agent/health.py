@@ -19,6 +19,8 @@ class Health:
         overruns: poll slots left out and readings dropped because somebody was too slow.
         renewals: sessions that were ended because they brought no data.
         restarts: own tasks that crashed and were started again.
+        certificate_warning: certificates that end soon, with the key of the configuration.
+        tls_problem: why renewed TLS files are not in use; the old ones are.
     """
 
     readings: int = 0
@@ -37,6 +39,8 @@ class Health:
     restarts: int = 0
     alarm: str = ""
     key_warning: str = ""
+    certificate_warning: str = ""
+    tls_problem: str = ""
 
     def detail(self) -> dict[str, Any]:
         """The counters as a plain map."""

@@ -15,7 +15,7 @@ from typing import Any
 from edge_agent.clock import Clock, SystemClock
 from edge_agent.errors import CarbonError, ConfigError, KeyFileError, StoreError
 from edge_agent.process import harden
-from edge_agent.wire import keys
+from edge_agent.wire import certificates, keys
 from gateway import (
     audit,
     checkpoints,
@@ -163,16 +163,18 @@ def status(arguments: Arguments) -> int:
         points = {site: _points(store, site) for site in sorted({site for site, _ in sources})}
         names = [one.name for one in config.log.timestamps]
         times = stamps.standing(ledger, names, SystemClock().utc_ns())
+    ends = _certificate_ends(config, SystemClock().utc_ns())
     report = {
         "agents": agents,
         "points": points,
         "quarantine_unknown_source": unknown,
         "timestamps": times,
+        "certificates": ends,
     }
     if arguments.json:
         print(json.dumps(report, indent=2))
         return OK
-    for line in (*agents, *times):
+    for line in (*agents, *times, *ends):
         print(" ".join(f"{key}={value}" for key, value in line.items()))
     print(f"points={points} quarantine_unknown_source={unknown}")
     return OK
@@ -211,6 +213,19 @@ def _agent_status(ledger: Ledger, book: KeyBook, site: str, agent: str) -> dict[
             if (count.site, count.agent) == (site, agent)
         },
     }
+
+
+def _certificate_ends(config: GatewayConfig, now_ns: int) -> list[dict[str, str]]:
+    """Certificates of the gateway's file that end within 30 days."""
+    tls = config.mqtt.tls
+    files = {"mqtt.tls.cert": tls.cert, "mqtt.tls.ca": tls.ca} if tls else {}
+    for place, one in enumerate(config.authorities):
+        files[f"authorities[{place}].certificate"] = one.certificate
+    return [
+        {"certificate": key, "warning": said, "file": str(path)}
+        for key, path in files.items()
+        if path is not None and (said := certificates.file_warning(path, now_ns))
+    ]
 
 
 def _points(store: PointStore, site: str) -> int | None:

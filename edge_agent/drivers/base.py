@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator, Callable, Collection, Hashable, Sequ
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 from functools import lru_cache
+from pathlib import Path
 from typing import Annotated, Any, Protocol, Self, TypeVar, cast, runtime_checkable
 from zoneinfo import available_timezones
 
@@ -152,6 +153,10 @@ class DeviceConfig(BaseModel):
             message = "a device needs at least one tag"
             raise ValueError(message)
         return tags
+
+    def certificate_files(self) -> tuple[Path, ...]:
+        """Certificates whose end would end the connection; some may not exist yet."""
+        return ()
 
 
 class Session(Protocol):
