@@ -228,7 +228,7 @@ class Agent:
         self._unsaved += readings
         due_ns = self._pipeline.due_ns(now_ns, settled_ns)
         if due_ns is not None:
-            produce = self._pipeline.advance(due_ns)
+            produce = self._pipeline.advance(due_ns, settled_ns)
             self._seal(produce.pieces, [*urgent, *produce.events])
         elif urgent or self._scribe.due(self._clock.monotonic_ns()):
             self._seal((), urgent)

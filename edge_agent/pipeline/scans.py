@@ -59,8 +59,10 @@ class ScanBuffer:
             layout.times.append(scan.time_ns)
             layout.values.extend(scan.values)
 
-    def advance(self, span: Span, workers: Mapping[str, SignalWorker], sink: Sink) -> set[str]:
-        """Account for all scans before the span's end.
+    def advance(
+        self, end_of: Callable[[str], int], workers: Mapping[str, SignalWorker], sink: Sink
+    ) -> set[str]:
+        """Account for all scans of plain tags before the moment [ns] that ``end_of`` a tag gives.
 
         Gives the tags that are done: plainly good and in range throughout, nothing else pending.
         The columns of all others wait in their buffers for their own workers.
@@ -68,7 +70,7 @@ class ScanBuffer:
         done: set[str] = set()
         for layout in self._layouts.values():
             if layout.times:
-                done |= _advance(layout, span, workers, sink)
+                done |= _advance(layout, end_of, workers, sink)
         self.turn_over({tag: worker.buffer for tag, worker in workers.items()})
         return done
 
@@ -97,17 +99,32 @@ class ScanBuffer:
             at_once = [(n, tag) for n, tag in enumerate(tags) if tag not in plain_tags]
             self._layouts[tags] = Layout(tags, tuple(at_once), list(times), array("d", values))
 
-    def first_ns(self) -> int | None:
-        """Time of the earliest scan that waits."""
-        firsts = [min(layout.times) for layout in self._layouts.values() if layout.times]
-        return min(firsts, default=None)
+
+def _span(
+    layout: Layout, end_of: Callable[[str], int], workers: Mapping[str, SignalWorker]
+) -> Span | None:
+    """What the layout's plain tags have to account for.
+
+    They wait equally long; who waits longer, for its own sake or a flag's, is let go to its worker.
+    """
+    tags = [tag for tag in layout.tags if tag in workers]
+    if not tags:
+        return None  # the configuration took them away
+    end_ns = max(map(end_of, tags))
+    return Span(max(workers[tag].done_ns for tag in tags) + 1, end_ns)
 
 
 def _advance(
-    layout: Layout, span: Span, workers: Mapping[str, SignalWorker], sink: Sink
+    layout: Layout,
+    end_of: Callable[[str], int],
+    workers: Mapping[str, SignalWorker],
+    sink: Sink,
 ) -> set[str]:
     """Minute means of all columns at once; what is not plain goes to its tag's buffer."""
+    span = _span(layout, end_of, workers)
     times, table = layout.take()
+    if span is None:
+        return set()
     cut = int(np.searchsorted(times, span.end_ns))
     is_rising = bool(np.all(times[1:] > times[:-1]))
     if not is_rising or cut == 0 or times[0] < span.start_ns:
@@ -128,7 +145,8 @@ def _advance(
         worker = workers.get(tag)
         if worker is None:
             continue
-        if worker.is_plain(lowest[n], highest[n], int(times[-1])):
+        is_due = end_of(tag) == span.end_ns
+        if is_due and worker.is_plain(lowest[n], highest[n], int(times[-1])):
             sink.rows.extend(tag, minutes, columns[n], partial(counts, worker.period_s))
             worker.buffer.pass_by(times, span.end_ns)
             done.add(tag)
