@@ -16,6 +16,7 @@ from edge_agent.acquisition import Acquisition, DeviceState, DeviceStatus
 from edge_agent.clock import NS_PER_S, Clock, ClockTable, DeviceClock, SystemClock
 from edge_agent.config import AgentConfig
 from edge_agent.errors import SignerUnavailable, StoreError
+from edge_agent.expiry import Watch, files_of
 from edge_agent.health import Health, write_status
 from edge_agent.keystore import AgentSigner, Keystore
 from edge_agent.legal import boot_id, legal_digest
@@ -214,6 +215,7 @@ class Agent:
 
     async def _report_status(self) -> None:
         await self._clock.sleep(1)
+        expiry = Watch(files_of(self.config))
         while True:
             devices = self._acquisition.status()
             health = self.health
@@ -221,9 +223,10 @@ class Agent:
             health.overload, health.held_s = self._pace.is_overloaded, round(self._pace.held_s)
             health.waiting_mb = self._pipeline.held_bytes >> 20
             health.restarts = self._keeper.restarts.total() + self._acquisition.restarts
-            health.key_warning = self._scribe.warning(self._clock.utc_ns())
-            plain = [asdict(item) for item in devices]
             folder, at_ns = self.config.state_dir, self._clock.utc_ns()
+            health.key_warning = self._scribe.warning(at_ns)
+            health.certificate_warning = await asyncio.to_thread(expiry.warnings, at_ns)
+            plain = [asdict(item) for item in devices]
             try:
                 await asyncio.to_thread(write_status, folder, at_ns, health, plain)
             except OSError as error:
@@ -248,7 +251,7 @@ class Agent:
         self._unsaved += readings
         due_ns = self._pipeline.due_ns(now_ns, settled_ns)
         if due_ns is not None:
-            produce = self._pipeline.advance(due_ns)
+            produce = self._pipeline.advance(due_ns, settled_ns)
             self._pace.accounted()
             self._seal(produce.pieces, [*urgent, *produce.events])
         elif urgent or self._scribe.due(self._clock.monotonic_ns()):

@@ -22,6 +22,8 @@ class Health:
         overload: readings come faster than memory allows; what is left out is in ``overruns``.
         held_s: how long the intake was held back for that [s].
         waiting_mb: memory of the readings that wait for their minute [MiB].
+        certificate_warning: certificates that end soon, with the key of the configuration.
+        tls_problem: why renewed TLS files are not in use; the old ones are.
     """
 
     readings: int = 0
@@ -43,6 +45,8 @@ class Health:
     waiting_mb: int = 0
     alarm: str = ""
     key_warning: str = ""
+    certificate_warning: str = ""
+    tls_problem: str = ""
 
     def detail(self) -> dict[str, Any]:
         """The counters as a plain map."""

@@ -16,13 +16,14 @@ from paho.mqtt.enums import CallbackAPIVersion
 from edge_agent.acks import AckDesk, Identity
 from edge_agent.clock import NS_PER_S, Clock
 from edge_agent.config import Mqtt
-from edge_agent.errors import KeyFileError, SignerUnavailable
+from edge_agent.errors import SignerUnavailable
 from edge_agent.health import Health
 from edge_agent.outbox import Outbox
 from edge_agent.wire.messages import Status, sign_status
 from edge_agent.wire.tls import TlsClient
 
 log = logging.getLogger(__name__)
+_LOOK_S = 0.5
 _BACKOFF_S = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 
 
@@ -141,12 +142,14 @@ class Uplink:
         while True:
             if self._connected:
                 attempt = 0
-                await self._clock.sleep(0.2)
-                self._renew(client)
+                await self._clock.sleep(_LOOK_S)
+                await self._renew(client)
                 continue
             try:
+                if self._tls is not None:
+                    await self._look(self._tls)
                 await asyncio.get_running_loop().run_in_executor(self._network, self._open)
-            except (OSError, KeyFileError) as error:
+            except OSError as error:
                 log.warning("cannot connect error=%s", error)
             wait_s = _BACKOFF_S[min(attempt, len(_BACKOFF_S) - 1)]
             attempt += 1
@@ -155,11 +158,19 @@ class Uplink:
                 if self._is_connected():
                     break
 
-    def _renew(self, client: mqtt.Client) -> None:
-        """Connect anew when the certificate's files changed."""
-        if self._tls is not None and self._tls.changed():
+    async def _renew(self, client: mqtt.Client) -> None:
+        """Connect anew when renewed certificate files are in force; what is unacked goes again."""
+        if self._tls is not None and await self._look(self._tls):
             log.info("certificate changed; connecting anew")
             client.disconnect()
+            while self._connected:
+                await self._clock.sleep(0.05)
+
+    async def _look(self, tls: TlsClient) -> bool:
+        loop, now_ns = asyncio.get_running_loop(), self._clock.utc_ns()
+        taken = await loop.run_in_executor(self._network, tls.look, now_ns)
+        self._health.tls_problem = tls.problem
+        return taken
 
     def _is_connected(self) -> bool:
         return self._connected
@@ -167,8 +178,6 @@ class Uplink:
     def _open(self) -> None:
         client = self._client
         if client is not None and not client.is_connected():
-            if self._tls is not None:
-                self._tls.refresh()
             client.connect(
                 self._settings.host, self._settings.port, keepalive=self._settings.keepalive_s
             )

@@ -15,7 +15,7 @@ from typing import Any
 from edge_agent.clock import Clock, SystemClock
 from edge_agent.errors import CarbonError, ConfigError, KeyFileError, StoreError
 from edge_agent.process import harden
-from edge_agent.wire import keys
+from edge_agent.wire import certificates, keys
 from gateway import (
     audit,
     checkpoints,
@@ -25,6 +25,8 @@ from gateway import (
     log_desk,
     month_desk,
     office,
+    stamps,
+    timestamp_http,
 )
 from gateway.config import GatewayConfig, key_ring, load
 from gateway.ingest.service import serve
@@ -102,6 +104,7 @@ def check(arguments: Arguments) -> int:
     enrolments = key_ring(config).enrolments()
     load_people(config)
     pinned(config)
+    timestamp_http.clients(config)
     signer = keys.load_signer(config.keys.ack)
     print(f"{arguments.config}: good; {len(enrolments)} enrolled keys")
     print(f"ack key {signer.kid.hex()}")
@@ -158,12 +161,21 @@ def status(arguments: Arguments) -> int:
             count.reason: count.messages for count in ledger.quarantine_counts() if not count.site
         }
         points = {site: _points(store, site) for site in sorted({site for site, _ in sources})}
-    report = {"agents": agents, "points": points, "quarantine_unknown_source": unknown}
+        names = [one.name for one in config.log.timestamps]
+        times = stamps.standing(ledger, names, SystemClock().utc_ns())
+    ends = _certificate_ends(config, SystemClock().utc_ns())
+    report = {
+        "agents": agents,
+        "points": points,
+        "quarantine_unknown_source": unknown,
+        "timestamps": times,
+        "certificates": ends,
+    }
     if arguments.json:
         print(json.dumps(report, indent=2))
         return OK
-    for agent in agents:
-        print(" ".join(f"{key}={value}" for key, value in agent.items()))
+    for line in (*agents, *times, *ends):
+        print(" ".join(f"{key}={value}" for key, value in line.items()))
     print(f"points={points} quarantine_unknown_source={unknown}")
     return OK
 
@@ -201,6 +213,19 @@ def _agent_status(ledger: Ledger, book: KeyBook, site: str, agent: str) -> dict[
             if (count.site, count.agent) == (site, agent)
         },
     }
+
+
+def _certificate_ends(config: GatewayConfig, now_ns: int) -> list[dict[str, str]]:
+    """Certificates of the gateway's file that end within 30 days."""
+    tls = config.mqtt.tls
+    files = {"mqtt.tls.cert": tls.cert, "mqtt.tls.ca": tls.ca} if tls else {}
+    for place, one in enumerate(config.authorities):
+        files[f"authorities[{place}].certificate"] = one.certificate
+    return [
+        {"certificate": key, "warning": said, "file": str(path)}
+        for key, path in files.items()
+        if path is not None and (said := certificates.file_warning(path, now_ns))
+    ]
 
 
 def _points(store: PointStore, site: str) -> int | None:
@@ -272,6 +297,7 @@ VERBS: tuple[Verb, ...] = (
     Verb("rebuild", "make the store again", rebuild, (_config_argument, _site_option)),
     Verb("release", "let a frozen agent go on", release, (_config_argument, _release_arguments)),
     Verb("checkpoint", "state the log now", log_desk.checkpoint, (_config_argument,)),
+    Verb("timestamp", "have the log stamped now", log_desk.stamp, (_config_argument,)),
     Verb("log", "show the log", log_desk.show, (_config_argument, log_desk.add_last)),
     Verb(
         "log-export",

@@ -5,12 +5,10 @@ frozen. Public keys are read by ``key_ring``, the private key by the command tha
 """
 
 import difflib
-from collections.abc import Hashable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Literal, Self, TypeVar
 
-import yaml
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -21,16 +19,15 @@ from pydantic import (
     ValidationInfo,
     model_validator,
 )
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic_core import PydanticCustomError
 
 from edge_agent.errors import ConfigError, KeyFileError
 from edge_agent.wire import keys, topics
+from gateway import config_text
 
-_SHOWN_CHARACTERS = 60
-_SECRETS = frozenset({"token", "password"})
 _NEVER_NS = 2**63 - 1
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_UNKNOWN_KEY = "unknown_key"
+_POLICY = r"^([0-2](\.(0|[1-9][0-9]{0,17}))+)?$"
 Name = Annotated[str, Field(pattern=f"^{topics.NAME.pattern.removesuffix(chr(92) + 'Z')}$")]
 
 
@@ -65,7 +62,7 @@ class Section(BaseModel):
                 near = difflib.get_close_matches(str(key), known, n=1)
                 right = f"did you mean {near[0]!r}?" if near else ", ".join(known)
                 raise PydanticCustomError(
-                    _UNKNOWN_KEY,
+                    config_text.UNKNOWN_KEY,
                     "unknown key",
                     {"key": key, "right": right if near else f"known keys: {right}"},
                 )
@@ -158,6 +155,15 @@ class WitnessSettings(Section):
     url: str = Field(pattern=r"^https?://")
 
 
+class TimestampSettings(Section):
+    """An outside time-stamping authority: its roots as PEM, and the policy it is asked for."""
+
+    name: Name
+    url: str = Field(pattern=r"^https?://")
+    roots: FilePath
+    policy: str = Field(default="", pattern=_POLICY)
+
+
 class LogSettings(Section):
     """The log over everything signed: its name, how often it is stated, who witnesses it."""
 
@@ -165,6 +171,8 @@ class LogSettings(Section):
     checkpoint_s: int = Field(default=3_600, ge=1, le=86_400)
     witnesses: list[WitnessSettings] = Field(default_factory=list)
     witness_timeout_s: float = Field(default=10, gt=0, le=120)
+    timestamps: list[TimestampSettings] = Field(default_factory=list, max_length=4)
+    timestamp_timeout_s: float = Field(default=30, gt=0, le=120)
 
 
 class SqliteSettings(Section):
@@ -273,11 +281,11 @@ def load(path: Path) -> GatewayConfig:
 
 def load_as(path: Path, model: type[_File]) -> _File:
     """Read and check a file of another kind in the same manner."""
-    document, node = _parse(path)
+    document, node = config_text.parse(path)
     try:
         return model.model_validate(document, context={"folder": path.absolute().parent})
     except ValidationError as error:
-        found = [_explain(path, node, details) for details in error.errors()]
+        found = [config_text.explain(path, node, details) for details in error.errors()]
         raise min(found, key=lambda item: item.line) from None
 
 
@@ -314,83 +322,3 @@ def _to_ns(instant: datetime | None, otherwise: int) -> int:
     if instant is None:
         return otherwise
     return (instant - _EPOCH) // timedelta(microseconds=1) * 1_000
-
-
-def _parse(path: Path) -> tuple[Any, yaml.Node]:
-    try:
-        loader = yaml.SafeLoader(path.read_text(encoding="utf-8"))
-        node = loader.get_single_node()
-        document = None if node is None else loader.construct_document(node)
-    except OSError as error:
-        message = f"cannot read the file: {error.strerror}"
-        raise ConfigError(message, file=str(path)) from error
-    except (yaml.YAMLError, ValueError) as error:
-        mark = getattr(error, "problem_mark", None)
-        problem = getattr(error, "problem", None) or str(error)
-        message = f"not readable as YAML: {problem}"
-        line = mark.line + 1 if mark else 0
-        raise ConfigError(message, file=str(path), line=line) from error
-    if not isinstance(node, yaml.MappingNode):
-        message = "holds no keys"
-        raise ConfigError(message, file=str(path), right="key: value lines are needed")
-    _refuse_twins(path, node)
-    return document, node
-
-
-def _refuse_twins(path: Path, node: yaml.Node) -> None:
-    """Refuse a key that stands twice in one mapping; YAML would keep the last silently."""
-    seen: set[Hashable] = set()
-    for child in node.value if isinstance(node.value, list) else ():
-        pair = child if isinstance(child, tuple) else (None, child)
-        if pair[0] is not None:
-            if pair[0].value in seen:
-                raise ConfigError(
-                    "stands twice in this section",
-                    file=str(path),
-                    line=pair[0].start_mark.line + 1,
-                    key=str(pair[0].value),
-                )
-            seen.add(str(pair[0].value))
-        _refuse_twins(path, pair[1])
-
-
-def _explain(path: Path, node: yaml.Node, details: ErrorDetails) -> ConfigError:
-    location: list[int | str] = list(details["loc"])
-    context = details.get("ctx", {})
-    if details["type"] == _UNKNOWN_KEY:
-        location.append(context["key"])
-    elif details["type"].startswith("union_tag"):
-        location.append("kind")
-    line, steps = _find(node, location)
-    key = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps)
-    message, right = details["msg"], str(context.get("right", ""))
-    if details["type"] == "missing":
-        key = f"{key}.{location[-1]}"
-        message, right = "is missing", f"add {location[-1]!r} here"
-    elif details["type"] != _UNKNOWN_KEY and not isinstance(details["input"], dict):
-        message = f"{_show(steps, details['input'])} is wrong: {message}"
-    return ConfigError(message, file=str(path), line=line, key=key.removeprefix("."), right=right)
-
-
-def _show(steps: list[int | str], value: object) -> str:
-    if steps and steps[-1] in _SECRETS:
-        return "the value"
-    text = repr(value)
-    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."
-
-
-def _find(node: yaml.Node, location: list[int | str]) -> tuple[int, list[int | str]]:
-    """Line of a value, and its path without the union tags that the checker puts in."""
-    line, steps = node.start_mark.line + 1, list[int | str]()
-    for step in location:
-        if isinstance(node, yaml.MappingNode):
-            pairs = {str(key.value): (key, value) for key, value in node.value}
-            if str(step) in pairs:
-                key, node = pairs[str(step)]
-                line = key.start_mark.line + 1
-                steps.append(step)
-        elif isinstance(node, yaml.SequenceNode) and isinstance(step, int):
-            node = node.value[step]
-            line = node.start_mark.line + 1
-            steps.append(step)
-    return line, steps

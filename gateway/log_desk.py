@@ -1,10 +1,12 @@
-"""Verbs about the log: ``checkpoint``, ``log``, ``log-export`` and ``witness``."""
+"""Verbs about the log: ``checkpoint``, ``timestamp``, ``log``, ``log-export`` and ``witness``."""
 
 import argparse
 import json
 import signal
+import sys
 import threading
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -14,10 +16,11 @@ from edge_agent.clock import SystemClock
 from edge_agent.errors import CarbonError, ConfigError
 from edge_agent.wire import certificates, keys, notes
 from edge_agent.wire.notes import NoteKey
-from gateway import checkpoints, tiles
+from gateway import checkpoints, tiles, timestamp_http
 from gateway import config as config_
 from gateway.config import GatewayConfig, Section
 from gateway.ledger import Ledger
+from gateway.stamps import Stamper
 from gateway.trust import statements
 from gateway.trust.enrolment import pinned
 from gateway.trust.people import load_people
@@ -48,11 +51,44 @@ def show(args: argparse.Namespace) -> int:
         print(f"origin      {key.name}")
         print(f"public key  {key.public.hex()}")
         print(f"leaves      {ledger.tree.size()}")
-        for made in ledger.tree.checkpoints()[-args.last :]:
-            names = [line.split(" ")[1] for line in ledger.tree.cosignatures(made.size)]
+        tree = ledger.tree
+        for made in tree.checkpoints()[-args.last :]:
+            names = [line.split(" ")[1] for line in tree.cosignatures(made.size)]
             witnessed = ", ".join(names) or "not witnessed"
-            print(f"checkpoint  {made.size:10d}  {made.root.hex()}  {witnessed}")
+            times = [f"stamped by {one.authority}" for one in tree.stamps(made.size, made.size)]
+            print(
+                f"checkpoint  {made.size:10d}  {made.root.hex()}  {', '.join([witnessed, *times])}"
+            )
     return 0
+
+
+def stamp(args: argparse.Namespace) -> int:
+    """State the log as it is now and have every configured authority stamp it."""
+    config = config_.load(args.config)
+    clients, clock = timestamp_http.clients(config), SystemClock()
+    if not clients:
+        message = "names no authority"
+        raise ConfigError(message, file=str(args.config), key="log.timestamps")
+    outcome = 0
+    with closing(Ledger(config.ledger_path)) as ledger:
+        made = checkpoints.of_config(ledger, config).now(clock.utc_ns())
+        if made is None:
+            print("the ledger is empty")
+            return FAILED
+        stamper = Stamper(ledger, clients)
+        for client in clients:
+            try:
+                got, token = stamper.fetch(client, made)
+            except CarbonError as error:
+                print(f"{client.authority.name}: {error}", file=sys.stderr)
+                outcome = FAILED
+                continue
+            stamper.keep(replace(got, at_ns=clock.utc_ns()))
+            print(
+                f"{client.authority.name}: {made.size} leaves existed before {token.before}, "
+                f"policy {token.policy}, serial {token.serial}"
+            )
+    return outcome
 
 
 def trust(args: argparse.Namespace) -> int:
@@ -78,6 +114,12 @@ def trust(args: argparse.Namespace) -> int:
         spki = keys.public_key(one.public_key.read_bytes()).spki
         public = notes.note_key(one.name, spki).public
         print(f'\n[[witness]]\nname = "{one.name}"\nkey = "{public.hex()}"')
+    for client in timestamp_http.clients(config):
+        known = client.authority
+        print(f'\n[[timestamp]]\nname = "{known.name}"\npolicy = "{known.policy}"\nroots = \'\'\'')
+        for root in known.roots:
+            print(root.public_bytes(Encoding.PEM).decode("ascii"), end="")
+        print("'''")
     return 0
 
 

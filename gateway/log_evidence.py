@@ -38,11 +38,15 @@ class Log(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What the log proves: its head, the key that signed it, the leaves, who cosigned."""
+    """What the log proves: its head, the key that signed it, how many leaves, who cosigned.
+
+    ``last`` is the highest index of a leaf.
+    """
 
     head: Head
     key: NoteKey
     leaves: int
+    last: int
     witnesses: tuple[str, ...]
 
 
@@ -133,7 +137,7 @@ def check(
         message = f"{INCLUSION}: the leaves do not give the root of {CHECKPOINT}"
         raise BundleError(message)
     cosigned = [one.name for one in witnesses if notes.cosigned_at(head, lines, one) is not None]
-    return Checked(head, key, len(leaves), tuple(cosigned))
+    return Checked(head, key, len(leaves), max(known, default=-1), tuple(cosigned))
 
 
 def indexes(bundle: Bundle, leaves: Mapping[str, bytes]) -> dict[str, int]:

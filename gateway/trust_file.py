@@ -26,21 +26,39 @@ key = "<64 hex digits>"
 [[witness]]
 name = "witness.example"
 key = "<64 hex digits>"
+
+[[timestamp]]                      optional; an outside time-stamping authority (RFC 3161)
+name = "<its name in the gateway's file>"
+policy = "1.3.6.1.4.1.99999.1"     optional; the policy it must issue under
+roots = '''
+-----BEGIN CERTIFICATE-----
+...
+-----END CERTIFICATE-----
+'''
 """
 
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from cryptography import x509
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+)
 
 from edge_agent.errors import CarbonError
 from edge_agent.wire import certificates
 from edge_agent.wire.keys import PublicKey, public_key
 from edge_agent.wire.notes import NoteKey
+from gateway import timestamp
 from gateway.bundle import BundleError
+from gateway.timestamp import Authority
 
 _HEX = r"^[0-9a-fA-F]{64}$"
 _NEVER_NS = 2**63 - 1
@@ -73,6 +91,19 @@ class _Person(_Strict):
     revoked: AwareDatetime | None = None
 
 
+class _Timestamp(_Strict):
+    name: str = Field(min_length=1)
+    policy: Annotated[str, AfterValidator(lambda text: timestamp.oid(text) if text else text)] = ""
+    roots: str
+
+    def authority(self) -> Authority:
+        try:
+            return Authority(self.name, timestamp.roots(self.roots.encode()), self.policy)
+        except timestamp.TimestampError as error:
+            message = f"timestamp {self.name}: roots: {error}"
+            raise ValueError(message) from error
+
+
 class _File(_Strict):
     trusted: list[str]
     software: list[str] = Field(default_factory=list)
@@ -82,6 +113,7 @@ class _File(_Strict):
     person: list[_Person] = Field(default_factory=list)
     log: _LogKey | None = None
     witness: list[_WitnessKey] = Field(default_factory=list)
+    timestamp: list[_Timestamp] = Field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +132,7 @@ class Trust:
 
     ``cas`` are the plant CAs; ``persons`` stand in ``keys`` too; ``approval`` says whether a
     configuration without one is a contradiction.
+    ``authorities`` stamp checkpoints with the time.
     """
 
     keys: frozenset[bytes]
@@ -110,6 +143,7 @@ class Trust:
     cas: tuple[x509.Certificate, ...] = ()
     persons: tuple[Signatory, ...] = ()
     approval: bool = False
+    authorities: tuple[Authority, ...] = ()
 
 
 def load(path: Path) -> Trust:
@@ -124,13 +158,15 @@ def load(path: Path) -> Trust:
         cas = tuple(certificates.load(one.certificate.encode()) for one in file.ca)
         keys = frozenset(map(bytes.fromhex, file.trusted))
         software = frozenset(map(bytes.fromhex, file.software))
+        authorities = tuple(one.authority() for one in file.timestamp)
     except ValidationError as error:
         raise BundleError(f"{path}: {_first(error)}") from error
     except CarbonError as error:
         raise BundleError(f"{path}: {error}") from error
     except (OSError, ValueError) as error:
-        message = f'{path}: needs a list trusted = ["key id in hex", ...]: {error}'
-        raise BundleError(message) from error
+        raise BundleError(f"{path}: {error}") from error
+    if len({one.name for one in authorities}) < len(authorities):
+        raise BundleError(f"{path}: timestamp: two authorities have one name")
     if file.quorum > len(file.witness):
         message = f"{path}: quorum: {file.quorum} of {len(file.witness)} witnesses"
         raise BundleError(message)
@@ -146,6 +182,7 @@ def load(path: Path) -> Trust:
         cas=cas,
         persons=persons,
         approval=file.approval == "required",
+        authorities=authorities,
     )
 
 

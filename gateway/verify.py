@@ -16,7 +16,7 @@ from edge_agent.wire import cbor
 from edge_agent.wire.batch import VerifiedBatch
 from edge_agent.wire.keys import Enrolment, KeyRing, PublicKey
 from gateway import bundle as bundle_
-from gateway import decisions, lab, leaf_list, log_evidence
+from gateway import decisions, lab, log_evidence, verify_log
 from gateway import month as month_
 from gateway.bundle import Bundle, BundleError
 from gateway.decisions import Paper
@@ -29,7 +29,6 @@ from gateway.evidence import (
     open_config,
     replay,
 )
-from gateway.log_evidence import Checked
 from gateway.month import Month
 from gateway.recount import Rows, recount
 from gateway.reports import comparison, governance, render
@@ -97,8 +96,9 @@ def _steps(path: Path, trust: Trust | None, tell: Callable[[str], None]) -> Prov
     lab_papers = lab.check(site, bundle_.lab_documents(bundle), persons)
     leaves = log_evidence.leaves_of(site, ranges, bundle.files)
     leaves |= decisions.leaves(papers) | lab.leaves(lab_papers)
-    log = _log(bundle, leaves, trust, tell)
-    open_points = _complete(bundle, (site, papers, leaves), log, tell)
+    log = verify_log.prove(bundle, leaves, trust, tell)
+    open_points = verify_log.timestamps(bundle, log, trust, tell)
+    open_points += verify_log.complete(bundle, (site, papers, leaves), log, tell)
     every = _configurations(bundle, keys.ring, ranges, tell)
     configuration = merge([every[item.config_sha256] for item in ranges])
     open_points += _decisions(papers, keys, (ranges, every, reader.marks.uses), (trust, tell))
@@ -112,7 +112,7 @@ def _steps(path: Path, trust: Trust | None, tell: Callable[[str], None]) -> Prov
     month = _figures(bundle, record, content, reader, tell)
     open_points = open_points if trust is not None else []
     open_points += _software_reservations(trust)
-    for text in [*month.reservations, *_log_reservations(log, trust), *open_points]:
+    for text in [*month.reservations, *verify_log.reservations(log, trust), *open_points]:
         tell(f"9 reservation   {text}")
     return Proven(month, configuration, ranges, reader)
 
@@ -244,59 +244,6 @@ def _replay(
     return ranges
 
 
-def _log(
-    bundle: Bundle,
-    leaves: Mapping[str, bytes],
-    trust: Trust | None,
-    tell: Callable[[str], None],
-) -> Checked | None:
-    """That everything signed stands in the log, under a checkpoint that enough witnesses saw."""
-    known = trust or Trust(frozenset())
-    checked = log_evidence.check(bundle, leaves, known.log, known.witnesses)
-    if checked is None:
-        if known.log is not None or known.quorum:
-            message = f"{log_evidence.CHECKPOINT} is missing"
-            raise BundleError(message)
-        tell("5 log           no checkpoint inside")
-        return None
-    if len(checked.witnesses) < known.quorum:
-        message = (
-            f"{log_evidence.CHECKPOINT}: cosigned by {len(checked.witnesses)} of the known "
-            f"witnesses, {known.quorum} are needed"
-        )
-        raise BundleError(message)
-    seen = f"witnessed by {', '.join(checked.witnesses)}" if checked.witnesses else "not witnessed"
-    tell(
-        f"5 log           {checked.leaves} documents in {checked.head.origin}, "
-        f"{checked.head.size} leaves, {seen}"
-    )
-    return checked
-
-
-def _complete(
-    bundle: Bundle,
-    content: tuple[str, Sequence[Paper], Mapping[str, bytes]],
-    log: Checked | None,
-    tell: Callable[[str], None],
-) -> list[str]:
-    """That decisions stand in the log's order and none was left out; gives what is unproven.
-
-    ``content`` is the site, its decisions, and all leaves by name.
-    """
-    site, papers, leaves = content
-    if log is None:
-        return []
-    decisions.check_order(papers, log_evidence.indexes(bundle, leaves))
-    found = leaf_list.check(bundle, log.head, site, leaves)
-    if found is None:
-        return ["the log's leaves are not inside: what was left out is not seen 未附日志全部叶子"]
-    tell(
-        f"5 leaves        {found.leaves}, none of this month left out; "
-        f"{len(found.other_lab)} lab documents of other months"
-    )
-    return []
-
-
 def _decisions(
     papers: Sequence[Paper],
     keys: Keys,
@@ -343,15 +290,6 @@ def _attachments(
     if not missing:
         return []
     return [f"{missing} files that lab documents name are not inside 化验附件未附"]
-
-
-def _log_reservations(log: Checked | None, trust: Trust | None) -> list[str]:
-    if log is None:
-        return ["the log does not cover this month yet 日志检查点未覆盖"]
-    found = [] if log.witnesses else ["the log is not witnessed 无见证"]
-    if trust is not None and trust.log is None:
-        found.append("the log's key comes from the bundle itself 日志密钥未经外部确认")
-    return found
 
 
 def _software_reservations(trust: Trust | None) -> list[str]:

@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator, Callable, Collection, Hashable, Sequ
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 from functools import lru_cache
+from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol, Self, TypeVar, cast, runtime_checkable
 from zoneinfo import available_timezones
 
@@ -30,6 +31,7 @@ from edge_agent.readings import Quality, Reason, Sample, Scan, Severity, Wavefor
 EARLIEST_NS = 946_684_800_000_000_000  # 2000-01-01 UTC
 LATEST_NS = 4_102_444_800_000_000_000  # 2100-01-01 UTC
 UNCERTAIN_CLOCK = Quality.of(Severity.UNCERTAIN, Reason.CLOCK)
+LONGEST_LATENESS_S = 3 * 86_400
 _SCALE_DIGITS = 18
 _MISSED_POLLS = 3
 _RENEW_AFTER = 10  # times the age of degraded
@@ -54,6 +56,7 @@ Reading = Sample | Waveform
 Poll = Sample | Waveform | Scan
 Identifier = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Lateness = Annotated[float, Field(ge=0, le=LONGEST_LATENESS_S, allow_inf_nan=False)]
 Timezone = Annotated[str, AfterValidator(_known_zone)]
 Host = Annotated[str, StringConstraints(min_length=1), AfterValidator(_plain_host)]
 Value = int | float | None
@@ -76,6 +79,7 @@ class Tag(BaseModel):
         scale: decimal text, so that 0.1 means exactly a tenth.
         range: lowest and highest plausible value [unit]; judged downstream.
         interval_s: time from one poll of this tag to the next [s]; None for the device's own.
+        lateness_s: how late its values may come and still count [s]; None for the device's own.
         max_rate_per_s: fastest plausible change [unit/s]; judged downstream.
         stuck_s: how long exactly equal values are plausible [s]; judged downstream.
         maintenance: id of a tag that is not 0 while this tag's instrument is in maintenance.
@@ -94,6 +98,7 @@ class Tag(BaseModel):
     instrument: Instrument | None = None
     deadband: Deadband | None = None
     interval_s: Seconds | None = None
+    lateness_s: Lateness | None = None
     scale: str = "1"
     offset: str = "0"
     totaliser: Totaliser | None = None
@@ -139,6 +144,7 @@ class DeviceConfig(BaseModel):
         stale_s: age of the newest value from which the device counts as degraded [s].
         renew_s: age of the newest value from which its session is ended and made again [s]; None
             for what the driver usually needs, mostly ten times the age of degraded.
+        lateness_s: how late its values may come and still count [s]; None for ``time.lateness_s``.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -149,6 +155,7 @@ class DeviceConfig(BaseModel):
     timeout_s: Seconds = 1.0
     stale_s: Seconds = 30.0
     renew_s: Seconds | Literal["never"] | None = None
+    lateness_s: Lateness | None = None
     tags: tuple[Tag, ...]
 
     def spacing_s(self, tag: Tag) -> float:
@@ -182,6 +189,10 @@ class DeviceConfig(BaseModel):
             message = "a device needs at least one tag"
             raise ValueError(message)
         return tags
+
+    def certificate_files(self) -> tuple[Path, ...]:
+        """Certificates whose end would end the connection; some may not exist yet."""
+        return ()
 
 
 class SendingConfig(DeviceConfig):

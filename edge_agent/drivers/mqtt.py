@@ -9,6 +9,7 @@
 4. Source times are used where they are plausible and trusted; otherwise the time of receipt, marked.
 """
 
+import asyncio
 import json
 import logging
 from collections.abc import AsyncGenerator, Iterable, Sequence
@@ -37,17 +38,19 @@ from edge_agent.drivers.base import (
     Value,
     is_plausible_time,
 )
-from edge_agent.drivers.mqtt_link import Access, Message, MqttLink
+from edge_agent.drivers.mqtt_link import Access, ClosingSocket, Message, MqttLink
 from edge_agent.drivers.mqtt_values import Path_, at, instant_ns, loads, parse_path, plain_number
 from edge_agent.drivers.sparkplug_payload import Metric, decode, rebirth_request
 from edge_agent.drivers.sparkplug_state import KINDS, Node, Outcome, Update
-from edge_agent.errors import BadAnswer
+from edge_agent.errors import BadAnswer, KeyFileError, NoAnswer
 from edge_agent.readings import BAD_COMMS, BAD_DEVICE, GOOD, Quality, Reason, Sample, Severity
+from edge_agent.tls_files import TlsFiles
 
 _NAMESPACE = "spBv1.0"
 _NS_PER_MS = 1_000_000
 _REBIRTH_EVERY_S = 5.0
 _HOUR_S = 3_600.0
+_LOOK_S = 2.0
 _MAX_TOLD = 1_000
 _STALE = 500  # Sparkplug's quality beyond OPC's: the value's source is gone
 HISTORY = Quality.of(Severity.GOOD, Reason.HISTORY)
@@ -98,13 +101,20 @@ class MqttTag(Tag):
 
 
 class MqttTls(BaseModel):
-    """TLS towards the plant's broker; without ``ca`` the system's authorities are trusted."""
+    """TLS towards the plant's broker; without ``ca`` the system's authorities are trusted.
+
+    Renewed files are taken up while the driver runs.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     ca: Path | None = Field(default=None, exclude=True)
     cert: Path | None = Field(default=None, exclude=True)
     key: Path | None = Field(default=None, exclude=True)
+
+    def files(self) -> TlsFiles:
+        """The files as a context that follows them. Blocking; raises KeyFileError."""
+        return TlsFiles(self.ca, self.cert, self.key, socket_class=ClosingSocket)
 
 
 class MqttConfig(SendingConfig):
@@ -138,13 +148,17 @@ class MqttConfig(SendingConfig):
         """Nobody knows how often a plant publishes: once an hour must be enough [s]."""
         return _HOUR_S
 
-    def access(self, will: tuple[str, bytes] | None) -> Access:
+    def access(self, tls: TlsFiles | None, will: tuple[str, bytes] | None) -> Access:
         """How to connect."""
-        tls = self.tls or MqttTls()
         return Access(
             self.host, self.port, self.client_id, self.keepalive_s, self.timeout_s, self.username,
-            self.password_file, tls.ca, tls.cert, tls.key, self.tls is not None, will,
+            self.password_file, tls, will,
         )  # fmt: skip
+
+    def certificate_files(self) -> tuple[Path, ...]:
+        """Our certificate and the authority's."""
+        tls = self.tls or MqttTls()
+        return tuple(path for path in (tls.cert, tls.ca) if path is not None)
 
 
 class MqttDriver:
@@ -164,7 +178,9 @@ class MqttDriver:
         self._told: set[tuple[str, str]] = set()
         for tag in config.tags:
             self._sort(tag)
-        self._link = MqttLink(config.access(None))
+        self._tls: TlsFiles | None = None
+        self._watch: asyncio.Task[None] | None = None
+        self._link = MqttLink(config.access(None, None))
 
     def _sort(self, tag: MqttTag) -> None:
         if tag.topic is not None:
@@ -189,7 +205,8 @@ class MqttDriver:
     async def __aenter__(self) -> Self:
         """Connect, subscribe, and ask every node for its births."""
         self._started_ms = self._clock.utc_ns() // _NS_PER_MS
-        access = self._config.access(self._state(is_online=False))
+        tls = await self._certificate()
+        access = self._config.access(tls, self._state(is_online=False))
         link = MqttLink(replace(access, is_passing=self._is_passing))
         link.dropped, self._link = self._link.dropped, link
         for key in self._nodes:
@@ -213,10 +230,16 @@ class MqttDriver:
             link.publish(*state, qos=1, retain=True)
         for key in self._nodes:
             self._ask_again(key, "the agent has just come")
+        if tls is not None:
+            self._watch = asyncio.create_task(self._follow(tls, link), name="mqtt-certificate")
         return self
 
     async def __aexit__(self, *exc: object) -> None:
         """Say goodbye and leave."""
+        if self._watch is not None:
+            self._watch.cancel()
+            await asyncio.gather(self._watch, return_exceptions=True)
+            self._watch = None
         if (state := self._state(is_online=False)) is not None:
             self._link.publish(*state, qos=1, retain=True)
         await self._link.close()
@@ -235,6 +258,26 @@ class MqttDriver:
             if readings:
                 yield readings
             self._link.acknowledge(messages)
+
+    async def _certificate(self) -> TlsFiles | None:
+        """The certificate's files as they are now; broken new ones leave the old ones in use."""
+        settings = self._config.tls
+        if settings is None:
+            return None
+        if self._tls is not None:
+            await asyncio.to_thread(self._tls.look, self._clock.utc_ns())
+            return self._tls
+        try:
+            self._tls = await asyncio.to_thread(settings.files)
+        except KeyFileError as error:
+            raise NoAnswer(str(error)) from error
+        return self._tls
+
+    async def _follow(self, tls: TlsFiles, link: MqttLink) -> None:
+        """End the session when there is a renewed certificate: what is not acknowledged comes again."""
+        while not await asyncio.to_thread(tls.look, self._clock.utc_ns()):
+            await self._clock.sleep(_LOOK_S)
+        link.end("the certificate was renewed; connecting anew")
 
     def _read(self, message: Message, now_ns: int) -> Iterable[Reading]:
         if message.topic in self._topics:

@@ -19,6 +19,7 @@ import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 
 from edge_agent.errors import NoAnswer, Refused
+from edge_agent.tls_files import TlsFiles
 
 INBOX_LIMIT = 10_000
 _REFUSED = 128  # reason codes from here on are failures
@@ -36,10 +37,7 @@ class Access:
     timeout_s: float
     username: str | None = None
     password_file: Path | None = None
-    ca: Path | None = None
-    cert: Path | None = None
-    key: Path | None = None
-    tls: bool = False
+    tls: TlsFiles | None = None
     will: tuple[str, bytes] | None = None
     is_passing: bool = False  # leaves no session behind
 
@@ -111,6 +109,10 @@ class MqttLink:
             except TimeoutError:
                 _log.warning("mqtt_slow_leave %s", {"client": self._access.client_id})
 
+    def end(self, why: str) -> None:
+        """Let ``take`` give what has arrived, and then say that the session is over."""
+        self._end(NoAnswer(why))
+
     async def take(self) -> list[Message]:
         """All messages that arrived, at least one. Raises NoAnswer when the session ended."""
         while not self._inbox:
@@ -146,12 +148,8 @@ class MqttLink:
             file = access.password_file
             password = file.read_text(encoding="utf-8").strip() if file else None
             client.username_pw_set(access.username, password)
-        if access.tls:
-            context = ssl.create_default_context(cafile=str(access.ca) if access.ca else None)
-            context.sslsocket_class = _ClosingSocket
-            if access.cert is not None:
-                context.load_cert_chain(str(access.cert), str(access.key) if access.key else None)
-            client.tls_set_context(context)
+        if access.tls is not None:
+            client.tls_set_context(access.tls.context)
         if access.will is not None:
             client.will_set(access.will[0], access.will[1], qos=1, retain=True)
         client.on_connect = self._on_connect
@@ -201,7 +199,7 @@ class MqttLink:
         _settle(self._subscribed, error)
 
 
-class _ClosingSocket(ssl.SSLSocket):
+class ClosingSocket(ssl.SSLSocket):
     """Closed when its handshake fails: the library would leave that to the garbage collector."""
 
     def do_handshake(self, block: bool = False) -> None:  # noqa: FBT001, FBT002 - ssl's signature

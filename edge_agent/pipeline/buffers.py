@@ -35,6 +35,13 @@ class LateCount:
     first_ns: int = 0
     last_ns: int = 0
 
+    def add(self, count: int, first_ns: int, last_ns: int) -> None:
+        """Some more, from a first to a last time [ns]."""
+        if not self.count:
+            self.first_ns = first_ns
+        self.count += count
+        self.last_ns = last_ns
+
 
 @dataclass(slots=True)
 class SignalBuffer:
@@ -94,6 +101,11 @@ class SignalBuffer:
         vectors = sum(times.nbytes for times in self.times)
         return 2 * vectors + SAMPLE_BYTES * (len(self.one_times) + len(self.marks))
 
+    def first_ns(self) -> int | None:
+        """Time of the earliest pending sample; arrays are taken to be in order."""
+        firsts = [int(times[0]) for times in self.times if len(times)]
+        return min([*firsts, *self.one_times], default=None)
+
     def newest_ns(self) -> int:
         """Time of the newest pending sample, or -1."""
         newest = [int(times[-1]) for times in self.times if len(times)]
@@ -138,10 +150,7 @@ class SignalBuffer:
         """Late samples that were not accounted for; repeats of accounted ones are no loss."""
         missed = times[~np.isin(times, self.recent)] if len(times) else times
         if len(missed):
-            if not self.late.count:
-                self.late.first_ns = int(missed[0])
-            self.late.count += len(missed)
-            self.late.last_ns = int(missed[-1])
+            self.late.add(len(missed), int(missed[0]), int(missed[-1]))
 
     def dump(self) -> dict[str, Any]:
         """Plain value for storage."""
@@ -181,6 +190,10 @@ class CountBuffer:
     done_ns: int = -1
     readings: dict[int, int] = field(default_factory=dict)
     marks: dict[int, int] = field(default_factory=dict)
+    late: LateCount = field(default_factory=LateCount)
+    warm: bool = True
+    recent: dict[int, None] = field(default_factory=dict)
+    """Times of the readings accounted for last: what comes again is a repeat, not late."""
 
     def add(self, sample: Sample) -> None:
         """Take a reading; a bad one is no reading, an uncertain one is marked."""
@@ -207,5 +220,13 @@ class CountBuffer:
         due = sorted(time_ns for time_ns in self.readings if time_ns < until_ns)
         taken = [(time_ns, self.readings.pop(time_ns)) for time_ns in due]
         result = [(time_ns, count) for time_ns, count in taken if time_ns > self.done_ns]
+        missed = [at for at, _ in taken if at <= self.done_ns and at not in self.recent]
+        if missed and self.warm:
+            self.late.add(len(missed), missed[0], missed[-1])
+        if result:
+            self.warm = True
+            self.recent |= dict.fromkeys(time_ns for time_ns, _ in result)
+            for time_ns in list(self.recent)[:-_RECENT]:
+                del self.recent[time_ns]
         self.done_ns = max(self.done_ns, until_ns - 1)
         return result

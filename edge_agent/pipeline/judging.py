@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
+from typing import Protocol
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -52,17 +53,37 @@ def given_quality(times: Times, values: Values, marks: Mapping[int, int]) -> NDA
     return given
 
 
+class Judged(Protocol):
+    """Whom a flag is about."""
+
+    @property
+    def done_ns(self) -> int:
+        """The last moment accounted for [ns], -1 before the first."""
+        ...
+
+
 @dataclass(slots=True)
 class Flag:
-    """A maintenance flag through time: not 0 means maintenance; unknown means none."""
+    """A maintenance flag through time: not 0 means maintenance; unknown means none.
+
+    ``users`` are judged by it; its changes are kept until the slowest of them is done with them.
+    """
 
     times: Times = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     states: NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, dtype=np.bool_))
+    users: "list[Judged]" = field(default_factory=list)
 
     def take(self, times: Times, values: Values) -> None:
         """Go on with the flag's usable samples of a span; the last state stays in force."""
-        self.times = np.concatenate((self.times[-1:], times))
-        self.states = np.concatenate((self.states[-1:], values != 0))
+        at = np.concatenate((self.times, times))
+        states = np.concatenate((self.states, values != 0))
+        if len(at) == 0:
+            return
+        needed_ns = min((user.done_ns for user in self.users), default=int(at[-1]))
+        keep = np.concatenate(([True], states[1:] != states[:-1]))
+        at, states = at[keep], states[keep]
+        first = max(int(np.searchsorted(at, needed_ns, side="right")) - 1, 0)
+        self.times, self.states = at[first:], states[first:]
 
     def at(self, times: Times) -> NDArray[np.bool_]:
         """Whether the flag was set at each time."""

@@ -67,6 +67,15 @@ class MeterWorker:
         self.lapses_ns: int | None = None
         self.teller = Teller(meter_id)
 
+    @property
+    def done_ns(self) -> int:
+        """The last moment accounted for [ns], -1 before the first."""
+        return self.buffer.done_ns
+
+    def first_ns(self) -> int | None:
+        """Time of the earliest reading that waits [ns]."""
+        return min(self.buffer.readings, default=None)
+
     def add(self, reading: Sample) -> None:
         """Take a reading."""
         self.buffer.add(reading)
@@ -128,6 +137,7 @@ class MeterWorker:
         if "integrator" in plain:
             return
         marks = dict(plain.get("marks", ()))
-        self.buffer = CountBuffer(plain["done_ns"], dict(plain["readings"]), marks)
+        readings = dict(plain["readings"])
+        self.buffer = CountBuffer(plain["done_ns"], readings, marks, warm=False)
         self.teller.told = plain.get("told", int(GOOD))
         self.last = tuple(plain["last"]) if plain["last"] else None

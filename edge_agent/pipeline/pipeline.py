@@ -1,9 +1,9 @@
 """Samples in, records and events out.
 
 Two lanes see the pot voltages. The *live* lane judges each sample as it arrives and announces a
-confirmed effect at once. The *accounting* lane waits ``lateness_s`` for stragglers, puts samples
-in order, and produces everything that is counted. Time is the samples' own; the accounting lane
-advances by whole minutes.
+confirmed effect at once. The *accounting* lane waits for stragglers, each tag for as long as its
+own lateness says (``lateness``), puts samples in order, and produces everything that is counted.
+Time is the samples' own; the accounting lane advances by whole minutes.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,12 +20,13 @@ from edge_agent.calc.integration import TotaliserRule
 from edge_agent.calc.rate import amount_unit, is_rate
 from edge_agent.calc.windows import MINUTE_NS, hour_offset_ns
 from edge_agent.config import AgentConfig, totaliser_of
-from edge_agent.pipeline.buffers import SAMPLE_BYTES, Holder, SignalBuffer
+from edge_agent.pipeline.buffers import SAMPLE_BYTES, CountBuffer, Holder, SignalBuffer
 from edge_agent.pipeline.judging import Flag, lapses_ns, rules_of
+from edge_agent.pipeline.lateness import Lateness, Reach
 from edge_agent.pipeline.meters import FuelFactors, MeterWorker
 from edge_agent.pipeline.potline import LineFactors, PotlineWorker, effect_started
 from edge_agent.pipeline.rates import RateWorker
-from edge_agent.pipeline.rows import Sink, Span
+from edge_agent.pipeline.rows import Sink
 from edge_agent.pipeline.scans import ScanBuffer
 from edge_agent.pipeline.signals import SignalWorker
 from edge_agent.plants import Meter
@@ -34,6 +35,7 @@ from edge_agent.readings import Columns, Event, Sample, Scan, Severity, Waveform
 NS_PER_S = 10**9
 _FUTURE_NS = 300 * NS_PER_S
 Reading = Sample | Waveform | Scan
+_Worker = PotlineWorker | SignalWorker | MeterWorker | RateWorker
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,7 @@ class Pipeline:
     """Owns the calculation state; knows no device, disk, network or clock."""
 
     def __init__(self, config: AgentConfig, factors: FactorSet) -> None:
-        self._lateness_ns = round(config.time.lateness_s * NS_PER_S)
+        self._lateness = Lateness(config)
         self._device_time = config.time.source == "device"
         self._max_rows = config.outbox.max_rows
         self._memory = _Memory()
@@ -83,6 +85,10 @@ class Pipeline:
             worker = PotlineWorker(line, LineFactors.of(factors, line.technology), offset_ns)
             self._lines[line.id] = worker
             self._route_line(worker)
+        self._line_waits = {
+            key: self._lateness.of_all(worker.tags()) for key, worker in self._lines.items()
+        }
+        self._meter_tags = {meter.id: meter.tag for meter in config.meters}
         for meter in config.meters:
             self._meters[meter.id] = _meter_worker(config, meter, factors, offset_ns)
             self._routes[meter.tag] = self._meters[meter.id].add
@@ -128,6 +134,7 @@ class Pipeline:
                 flag = flags.setdefault(tag.maintenance, Flag())
                 self._signals[tag.maintenance].own_flag = flag
                 worker.maintenance = flag
+                flag.users.append(worker)
         # flags are known before what they judge is judged
         ordered = sorted(self._signals.items(), key=lambda item: item[1].own_flag is None)
         self._signals = dict(ordered)
@@ -211,23 +218,33 @@ class Pipeline:
         newest = self._memory.newest_ns if self._device_time else now_ns
         if self._memory.newest_ns < 0:
             return None
-        limit = newest - self._lateness_ns
+        limit = newest - self._lateness.usual_ns
         limit = limit if settled_ns is None else min(limit, settled_ns)
         boundary = limit // MINUTE_NS * MINUTE_NS
         return boundary if boundary > max(self._memory.done_ns, 0) else None
 
-    def advance(self, until_ns: int) -> Produce:
-        """Account for everything before a whole minute [ns]."""
-        sink = Sink()
-        span = Span(self._start(until_ns), until_ns)
-        done = self._scans.advance(span, self._signals, sink)
+    def advance(self, until_ns: int, settled_ns: int | None = None) -> Produce:
+        """Account for everything before a whole minute [ns].
+
+        Who waits longer than ``time.lateness_s`` is accounted so much less far, who waits shorter
+        so much farther, but not beyond ``settled_ns``.
+        """
+        sink, lateness = Sink(), self._lateness
+        reach = Reach(until_ns, lateness.usual_ns, settled_ns)
+
+        def account(worker: _Worker, wait_ns: int) -> None:
+            span = reach.span(wait_ns, worker.done_ns, worker.first_ns())
+            if span is not None:
+                worker.process(span, sink)
+
+        done = self._scans.advance(lambda tag: reach.end_ns(lateness.of(tag)), self._signals, sink)
         for line in self._lines.values():
-            line.process(span, sink)
+            account(line, self._line_waits[line.line.id])
         for tag, signal in self._signals.items():
             if tag not in done:
-                signal.process(span, sink)
-        for meter in self._meters.values():
-            meter.process(span, sink)
+                account(signal, lateness.of(tag))
+        for meter_id, meter in self._meters.items():
+            account(meter, lateness.of(self._meter_tags[meter_id]))
         self._tell_late(sink)
         self._memory.done_ns = until_ns
         for live in self._live.values():
@@ -236,25 +253,12 @@ class Pipeline:
         sink.events.sort(key=lambda event: int(event["t"]))
         return Produce(sink.rows.pieces(self._max_rows), _merge_gaps(sink.events))
 
-    def _start(self, until_ns: int) -> int:
-        """Where accounting starts: where it stopped, or at the first sample ever."""
-        if self._memory.done_ns >= 0:
-            return self._memory.done_ns
-        first = min(until_ns, self._scans.first_ns() or until_ns)
-        for buffer in self._buffers().values():
-            for times in buffer.times:
-                first = min([first, *times[:1].tolist()])
-            first = min([first, *buffer.one_times])
+    def _buffers(self) -> dict[str, SignalBuffer | CountBuffer]:
+        buffers: dict[str, SignalBuffer | CountBuffer] = {
+            tag: worker.buffer for tag, worker in self._signals.items()
+        }
         for meter in self._meters.values():
-            if isinstance(meter, MeterWorker):
-                first = min([first, *meter.buffer.readings])
-        return first // MINUTE_NS * MINUTE_NS
-
-    def _buffers(self) -> dict[str, SignalBuffer]:
-        buffers = {tag: worker.buffer for tag, worker in self._signals.items()}
-        for meter in self._meters.values():
-            if isinstance(meter, RateWorker):
-                buffers[meter.meter_id] = meter.buffer
+            buffers[meter.meter_id] = meter.buffer
         for line in self._lines.values():
             buffers[f"{line.line.id}.current"] = line.current
             for pot_id, pot in line.pots.items():

@@ -95,6 +95,27 @@ class PotlineWorker:
         last = self.detector.current.values[-1:]
         return not len(last) or bool(last[0] >= self.off_below_ka)
 
+    @property
+    def done_ns(self) -> int:
+        """The last moment accounted for [ns], -1 before the first."""
+        return self.current.done_ns
+
+    def first_ns(self) -> int | None:
+        """Time of the earliest sample that waits [ns]; statuses do not count, they stand."""
+        buffers = [self.current, *(pot.volts for pot in self.pots.values())]
+        firsts = (buffer.first_ns() for buffer in buffers)
+        return min((first for first in firsts if first is not None), default=None)
+
+    def tags(self) -> list[str]:
+        """Everything that is judged together."""
+        line = self.line
+        found = [line.current]
+        for number in line.pots.numbers():
+            found.append(line.pots.voltage.format(n=number))
+            if line.pots.status:
+                found.append(line.pots.status.format(n=number))
+        return found
+
     def process(self, span: Span, sink: Sink) -> None:
         """Account for everything before the span's end."""
         self._take_current(span, sink)

@@ -35,6 +35,15 @@ class RateWorker:
         self.buffer = SignalBuffer()
         self.integrator = RateIntegrator(meter.max_gap_s, offset_ns)
 
+    @property
+    def done_ns(self) -> int:
+        """The last moment accounted for [ns], -1 before the first."""
+        return self.buffer.done_ns
+
+    def first_ns(self) -> int | None:
+        """Time of the earliest sample that waits [ns]."""
+        return self.buffer.first_ns()
+
     def add(self, reading: Reading) -> None:
         """Take a reading."""
         self.buffer.add(reading)

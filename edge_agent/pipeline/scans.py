@@ -84,23 +84,33 @@ class ScanBuffer:
         if len(layout.at_once) < len(layout.tags):
             layout.add(scan)
 
-    def advance(self, span: Span, workers: Mapping[str, SignalWorker], sink: Sink) -> set[str]:
-        """Account for all scans before the span's end; later ones stay.
+    def advance(
+        self, end_of: Callable[[str], int], workers: Mapping[str, SignalWorker], sink: Sink
+    ) -> set[str]:
+        """Account for all scans of plain tags before the moment [ns] that ``end_of`` a tag gives.
+
+        Later scans stay.
 
         Gives the tags that are done: plainly good and in range throughout, nothing else pending.
         The columns of all others wait in their buffers for their own workers.
         """
         done: set[str] = set()
         seen: Counter[str] = Counter()
-        due = [layout for layout in self._layouts.values() if layout.has_before(span.end_ns)]
-        for layout in due:
-            seen.update(layout.tags)
+        due: list[tuple[Layout, Span]] = []
+        for layout in self._layouts.values():
+            span = _span(layout, end_of, workers)
+            if span is None:
+                layout.take()
+            elif layout.has_before(span.end_ns):
+                due.append((layout, span))
+                seen.update(layout.tags)
         shared = {tag for tag, layouts in seen.items() if layouts > 1}
-        for layout in due:
+        for layout, span in due:
             times, table = layout.take_before(span.end_ns)
             is_rising = bool(np.all(times[1:] > times[:-1]))
             if is_rising and times[0] >= span.start_ns:
-                done |= _advance(layout.tags, (times, table), span, (workers, shared), sink)
+                plain = {tag for tag in layout.tags if end_of(tag) == span.end_ns} - shared
+                done |= _advance(layout.tags, (times, table), span, (workers, plain), sink)
             else:
                 _turn_over(layout.tags, times, table, workers)
         return done
@@ -131,10 +141,19 @@ class ScanBuffer:
         """Memory that all scans take [bytes]."""
         return sum(layout.held_bytes() for layout in self._layouts.values())
 
-    def first_ns(self) -> int | None:
-        """Time of the earliest scan that waits."""
-        firsts = [min(layout.times) for layout in self._layouts.values() if layout.times]
-        return min(firsts, default=None)
+
+def _span(
+    layout: Layout, end_of: Callable[[str], int], workers: Mapping[str, SignalWorker]
+) -> Span | None:
+    """What the layout's plain tags have to account for.
+
+    They wait equally long; who waits longer, for its own sake or a flag's, is let go to its worker.
+    """
+    tags = [tag for tag in layout.tags if tag in workers]
+    if not tags:
+        return None  # the configuration took them away
+    end_ns = max(map(end_of, tags))
+    return Span(max(workers[tag].done_ns for tag in tags) + 1, end_ns)
 
 
 def _turn_over(
@@ -154,7 +173,7 @@ def _advance(
     sink: Sink,
 ) -> set[str]:
     """Minute means of all columns at once; what is not plain goes to its tag's buffer."""
-    (times, table), (workers, shared) = scans, known
+    (times, table), (workers, plain) = scans, known
     place = (times - span.start_ns) // MINUTE_NS
     starts = np.concatenate(([0], np.flatnonzero(place[1:] != place[:-1]) + 1))
     counts = np.diff(np.append(starts, len(times)))
@@ -167,7 +186,7 @@ def _advance(
         worker = workers.get(tag)
         if worker is None:
             continue
-        if tag not in shared and worker.is_plain(lowest[n], highest[n], int(times[-1])):
+        if tag in plain and worker.is_plain(lowest[n], highest[n], int(times[-1])):
             sink.rows.extend(tag, minutes, columns[n], partial(counts, worker.period_s))
             worker.buffer.pass_by(times, span.end_ns)
             done.add(tag)

@@ -39,6 +39,15 @@ class SignalWorker:
         self.teller = Teller(tag_id)
         self.shipped: tuple[int, float | None, int] | None = None
 
+    @property
+    def done_ns(self) -> int:
+        """The last moment accounted for [ns], -1 before the first."""
+        return self.buffer.done_ns
+
+    def first_ns(self) -> int | None:
+        """Time of the earliest sample that waits [ns]."""
+        return self.buffer.first_ns()
+
     def is_plain(self, lowest: float, highest: float, last_ns: int) -> bool:
         """True when good samples within these bounds need no judging one by one."""
         rules = self.rules
@@ -135,9 +144,7 @@ class SignalWorker:
             "last": [state.last_ns, state.last_value],
             "told": self.teller.told,
             "shipped": list(self.shipped) if self.shipped else None,
-            "flag": [int(flag.times[-1]), bool(flag.states[-1])]
-            if flag is not None and len(flag.times)
-            else None,
+            "flag": [flag.times.tolist(), flag.states.tolist()] if flag is not None else None,
         }
 
     def restore(self, plain: dict[str, Any] | int) -> None:
@@ -152,6 +159,6 @@ class SignalWorker:
         self.teller.told = plain["told"]
         self.shipped = tuple(plain["shipped"]) if plain["shipped"] else None
         if self.own_flag is not None and plain["flag"]:
-            time_ns, state = plain["flag"]
-            self.own_flag.times = np.array([time_ns], dtype=np.int64)
-            self.own_flag.states = np.array([state], dtype=np.bool_)
+            times, states = plain["flag"]
+            self.own_flag.times = np.array(times, dtype=np.int64)
+            self.own_flag.states = np.array(states, dtype=np.bool_)

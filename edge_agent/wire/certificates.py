@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from pathlib import Path
 from typing import Any, TypeVar
 
 from cryptography import x509
@@ -215,6 +216,24 @@ def expiry_warning(left_ns: int) -> str:
         if left_ns <= days * _DAY_NS:
             return f"expires within {days} day{'s' if days > 1 else ''}"
     return ""
+
+
+def until_warning(end: datetime | None, now_ns: int) -> str:
+    """What to say of an end in UTC, if there is one."""
+    if end is None:
+        return ""
+    said = expiry_warning(to_ns(end) - now_ns)
+    return f"{said} ({end:%Y-%m-%dT%H:%M:%SZ})" if said else ""
+
+
+def file_warning(path: Path, now_ns: int) -> str:
+    """What to say of a certificate file: nothing when it is missing or has long to live. Blocking."""
+    try:
+        return until_warning(load(path.read_bytes()).not_valid_after_utc, now_ns)
+    except OSError:
+        return ""
+    except TrustError as error:
+        return str(error)
 
 
 def _parsed(parse: Callable[[], _T], what: str) -> _T:

@@ -17,7 +17,8 @@ from paho.mqtt.client import Client, MQTTMessage, MQTTv311
 from paho.mqtt.enums import CallbackAPIVersion
 
 from edge_agent.clock import NS_PER_S, Clock
-from edge_agent.errors import ConfigError, KeyFileError
+from edge_agent.errors import ConfigError
+from edge_agent.wire import certificates
 from edge_agent.wire.tls import TlsClient
 from edge_agent.wire.topics import ROOT
 from gateway.config import Mqtt
@@ -50,6 +51,7 @@ class Link:
         self._loop = asyncio.get_running_loop()
         tls = settings.tls
         self._tls = TlsClient(tls.ca, tls.cert, tls.key) if tls else None
+        self._warned = ""
         self._client = self._make_client()
 
     async def run(self) -> None:
@@ -85,7 +87,7 @@ class Link:
         self._ended.clear()
         try:
             await self._loop.run_in_executor(executor, self._open)
-        except (OSError, ValueError, KeyFileError) as error:
+        except (OSError, ValueError) as error:
             self._journal.limited(logging.WARNING, "mqtt_unreachable", error=error)
             return
         self._client.loop_start()
@@ -94,16 +96,30 @@ class Link:
                 async with asyncio.timeout(_CHECK_S):
                     await self._ended.wait()
             except TimeoutError:
-                if self._tls is not None and self._tls.changed():
+                if await self._loop.run_in_executor(executor, self._look):
+                    self._journal.event(logging.INFO, "certificate_changed")
                     self._client.disconnect()
         await self._loop.run_in_executor(executor, self._client.loop_stop)
 
     def _open(self) -> None:
         """Connect, with the certificate that its files hold now."""
         settings = self._settings
-        if self._tls is not None:
-            self._tls.refresh()
+        self._look()
         self._client.connect(settings.host, settings.port, settings.keepalive_s)
+
+    def _look(self) -> bool:
+        """Whether renewed certificate files are in force now; says when one comes to its end."""
+        if self._tls is None:
+            return False
+        now_ns = self._clock.utc_ns()
+        taken = self._tls.look(now_ns)
+        warning = certificates.until_warning(self._tls.expires, now_ns)
+        if warning and warning != self._warned:
+            self._journal.event(
+                logging.WARNING, "certificate_expires", what="mqtt.tls.cert", warning=warning
+            )
+        self._warned = warning
+        return taken
 
     def _network_thread_lives(self) -> bool:
         """The library's thread also dies, silently, on packets that it cannot parse."""

@@ -29,8 +29,11 @@ from gateway.ingest.link import Link
 from gateway.ingest.log_keeper import LogKeeper
 from gateway.ingest.marks import Policy
 from gateway.ingest.recorder import Recorder
+from gateway.ingest.stamping import Stamping
 from gateway.ledger import Ledger
+from gateway.stamps import Stamper
 from gateway.store import open_store
+from gateway.timestamp_http import clients
 from gateway.trust.approvals import approved
 from gateway.trust.keybook import open_keybook
 from gateway.trust.people import load_people
@@ -63,8 +66,9 @@ async def serve(config: GatewayConfig, clock: Clock) -> None:
                 clock,
                 service.owe_everyone,
             )
+            stamping = Stamping(Stamper(recorder.ledger, clients(config)), executor, clock)
             sources = [(one.site, one.agent) for one in keys.enrolments()]
-            await service.run(sources, keeper)
+            await service.run(sources, keeper, stamping)
         except ExceptionGroup as group:
             raise group.exceptions[0] from group
         finally:
@@ -131,7 +135,7 @@ class _Service:
         self._agents: list[Source] = []
         self._loop = asyncio.get_running_loop()
 
-    async def run(self, agents: list[Source], keeper: LogKeeper) -> None:
+    async def run(self, agents: list[Source], keeper: LogKeeper, stamping: Stamping) -> None:
         """Heal the store, then connect and work."""
         self._agents = agents
         await self._insist(self._recorder.start)
@@ -139,6 +143,7 @@ class _Service:
             tasks.create_task(self._link.run(), name="mqtt")
             tasks.create_task(self._work(), name="ingest")
             tasks.create_task(keeper.run(), name="log")
+            tasks.create_task(stamping.run(), name="timestamps")
             manager = ServiceManager(os.environ)
             tasks.create_task(report_alive(manager, self._clock), name="watchdog")
 

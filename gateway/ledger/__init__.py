@@ -18,7 +18,7 @@ from gateway.ledger.entries import (
     QuarantineCount,
     Refusal,
 )
-from gateway.ledger.tree import Checkpoint, Tree
+from gateway.ledger.tree import Checkpoint, Stamp, Tree
 from gateway.ledger.writer import Ledger
 
 __all__ = [
@@ -32,5 +32,6 @@ __all__ = [
     "Overflow",
     "QuarantineCount",
     "Refusal",
+    "Stamp",
     "Tree",
 ]

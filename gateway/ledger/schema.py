@@ -54,6 +54,9 @@ CREATE TABLE IF NOT EXISTS checkpoints (
 CREATE TABLE IF NOT EXISTS cosignatures (
     size INTEGER NOT NULL, witness TEXT NOT NULL, line TEXT NOT NULL,
     PRIMARY KEY (size, witness)) STRICT;
+CREATE TABLE IF NOT EXISTS timestamps (
+    size INTEGER NOT NULL, authority TEXT NOT NULL, at_ns INTEGER NOT NULL,
+    request BLOB NOT NULL, response BLOB NOT NULL, PRIMARY KEY (size, authority)) STRICT;
 CREATE TABLE IF NOT EXISTS lab_documents (
     id INTEGER PRIMARY KEY, site TEXT NOT NULL, name TEXT NOT NULL, version INTEGER NOT NULL,
     sha256 BLOB NOT NULL, raw BLOB NOT NULL, spki BLOB NOT NULL, received_ns INTEGER NOT NULL,

@@ -28,6 +28,17 @@ class Checkpoint:
     key: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """A time-stamp token of a checkpoint: whose, when it was got, request and response in DER."""
+
+    size: int
+    authority: str
+    at_ns: int
+    request: bytes
+    response: bytes
+
+
 class Tree:
     """The tree; belongs to one open ledger and is used by its thread."""
 
@@ -124,23 +135,33 @@ class Tree:
         )
         return Checkpoint(*rows[0]) if rows else None
 
-    def checkpoint_from(self, size: int) -> Checkpoint | None:
-        """The oldest checkpoint of at least this size; None when there is none yet."""
-        rows = self._all(
-            "SELECT size, root, at_ns, note, key FROM checkpoints WHERE size >= ? ORDER BY size LIMIT 1",
-            size,
-        )
-        return Checkpoint(*rows[0]) if rows else None
-
-    def checkpoints(self) -> list[Checkpoint]:
-        """All checkpoints, oldest first."""
-        query = "SELECT size, root, at_ns, note, key FROM checkpoints ORDER BY size"
-        return [Checkpoint(*row) for row in self._all(query)]
+    def checkpoints(self, size: int = 0) -> list[Checkpoint]:
+        """All checkpoints of at least a size, oldest first."""
+        query = "SELECT size, root, at_ns, note, key FROM checkpoints WHERE size >= ? ORDER BY size"
+        return [Checkpoint(*row) for row in self._all(query, size)]
 
     def cosignatures(self, size: int) -> list[str]:
         """Signature lines of the witnesses of a checkpoint, by name."""
         query = "SELECT line FROM cosignatures WHERE size = ? ORDER BY witness"
         return [line for (line,) in self._all(query, size)]
+
+    def add_stamp(self, stamp: Stamp) -> None:
+        """Keep a checkpoint's time-stamp token; durable on return. The first one stays."""
+        row = (stamp.size, stamp.authority, stamp.at_ns, stamp.request, stamp.response)
+        self._all("INSERT OR IGNORE INTO timestamps VALUES (?, ?, ?, ?, ?)", *row)
+
+    def stamps(self, first: int = 0, last: int = 2**62) -> list[Stamp]:
+        """Time-stamp tokens of the checkpoints of these sizes, both included, in order."""
+        query = (
+            "SELECT size, authority, at_ns, request, response FROM timestamps"
+            " WHERE size BETWEEN ? AND ? ORDER BY size, authority"
+        )
+        return [Stamp(*row) for row in self._all(query, first, last)]
+
+    def stamped(self, authority: str) -> Checkpoint | None:
+        """The newest checkpoint with a token of this authority."""
+        rows = self._all("SELECT max(size) FROM timestamps WHERE authority = ?", authority)
+        return None if rows[0][0] is None else self.checkpoint(rows[0][0])
 
     def _all(self, query: str, *values: object) -> list[tuple[Any, ...]]:
         with schema.stored():

@@ -16,7 +16,7 @@ from edge_agent.errors import CarbonError
 from edge_agent.readings import Event, Record
 from edge_agent.wire import cbor
 from edge_agent.wire.keys import KeyRing, PublicKey, Signer, public_key
-from gateway import bundle, decisions, lab, leaf_list, log_evidence, month
+from gateway import bundle, decisions, lab, leaf_list, log_evidence, month, stamp_evidence
 from gateway.evidence import (
     BatchRange,
     BatchReader,
@@ -134,16 +134,27 @@ def make(
 def _log(
     ledger: LedgerReader, site: str, proof: Proof, files: Mapping[str, bytes]
 ) -> dict[str, bytes]:
-    """The log's proof of everything signed, when a checkpoint covers it."""
+    """The log's proof of everything signed, when a checkpoint covers it.
+
+    Of the checkpoints that do, the oldest one that is witnessed and stamped, or what comes near.
+    """
     leaves = log_evidence.leaves_of(site, proof.ranges, files)
     leaves |= decisions.leaves(decisions.read(bundle.Bundle(dict(files)), site))
     leaves |= lab.leaves(proof.papers)
     indexes = [ledger.tree.index_of(leaf) for leaf in leaves.values()]
-    made = ledger.tree.checkpoint_from(max(index or 0 for index in indexes) + 1)
-    if made is None:
+    tree = ledger.tree
+    known = [index or 0 for index in indexes]
+    stamped = {stamp.size for stamp in tree.stamps()}
+    covering = tree.checkpoints(max(known) + 1)
+    if not covering:
         return {}
-    found = log_evidence.pack(ledger.tree, made.size, made.note, made.key, leaves)
-    return found | leaf_list.pack(ledger.tree, made.size)
+    made = min(
+        covering,
+        key=lambda one: (not tree.cosignatures(one.size), one.size not in stamped, one.size),
+    )
+    packed = log_evidence.pack(tree, made.size, made.note, made.key, leaves)
+    packed |= leaf_list.pack(tree, made.size)
+    return packed | stamp_evidence.pack(tree, made.size, min(known))
 
 
 def _papers(ledger: LedgerReader, papers: Papers) -> dict[str, bytes]:

@@ -77,6 +77,8 @@ class Site:
     store: SqliteStore
     gateway: Any
     person: Any
+    agent: Any
+    log_key: Any = None
 
     def enter(
         self, document: str, entries: list[Entry], version: int = 1, reason: str = ""
@@ -161,7 +163,7 @@ def build_site(tmp_path_factory):
             create_signer(folder / f"keys/{name}.pem") for name in ("agent", "gateway", "person")
         )
         _send(config, readings, ledger, store, signer)
-        site = Site(folder, config.site, ledger, store, gateway, person)
+        site = Site(folder, config.site, ledger, store, gateway, person, signer)
         opened.append(site)
         return site
 

@@ -205,6 +205,10 @@ class ModbusConfig(DeviceConfig):
             raise WrongPart(f"{name} does not belong to transport {self.transport}", name)
         return self
 
+    def certificate_files(self) -> tuple[Path, ...]:
+        """Our certificate and the authority's, with transport ``tls``."""
+        return (self.tls.cert, self.tls.ca) if self.tls is not None else ()
+
     @property
     def has_transaction_ids(self) -> bool:
         """True where an answer names its question."""

@@ -70,6 +70,7 @@ class Line:
         self._abandoned: deque[int] = deque(maxlen=_REMEMBERED)
         self._taboo_ns: dict[int, int] = {}  # unit: when its late answer can no longer come
         self._used_ns = 0
+        self._due_ns = 0
         self._is_noisy = False
         self._is_asked = False
 
@@ -96,6 +97,7 @@ class Line:
             self._is_asked = False
             try:
                 until_s = asyncio.get_running_loop().time() + device.timeout_s
+                self._due_ns = self._clock.monotonic_ns() + round(device.timeout_s * NS_PER_S)
                 link = self._link
                 if link is None or not link.is_open or self._must_pause(device):
                     async with asyncio.timeout_at(until_s):
@@ -169,7 +171,9 @@ class Line:
             self._abandoned.append(self._transaction)
         elif self._is_asked:
             late_s = device.late_s or device.timeout_s
-            until_ns = self._clock.monotonic_ns() + round(late_s * NS_PER_S)
+            # Given up early, the unit still has until its deadline, and is late only from then on.
+            due_ns = max(self._due_ns, self._clock.monotonic_ns())
+            until_ns = due_ns + round(late_s * NS_PER_S)
             self._taboo_ns[question.unit] = until_ns
             self._is_noisy = True
         is_lost = self._link is not None and not self._link.is_open

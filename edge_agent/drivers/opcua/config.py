@@ -171,3 +171,9 @@ class OpcUaConfig(DeviceConfig):
             message = "history: has source times only, so trust_source_time: true is right"
             raise ValueError(message)
         return self
+
+    def certificate_files(self) -> tuple[Path, ...]:
+        """Our own certificate towards the server, and the user's where one logs in with it."""
+        own = (self.security.pki / "own" / "certificate.der",) if self.security else ()
+        user = self.login.certificate if self.login else None
+        return own if user is None else (*own, user)

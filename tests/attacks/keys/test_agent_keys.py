@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import json
+import shutil
 import time
 
 import pytest
@@ -234,6 +236,105 @@ async def test_a_renewed_certificate_is_taken_up_without_a_restart(works, capsys
         connects = agent.health.connects
         works.renew_tls()
         await until(lambda: agent.health.connects > connects, "connecting anew by itself")
+
+
+@needs_broker
+async def test_a_broken_renewed_certificate_leaves_the_connection_and_is_told(works, capsys):
+    works.enrol(capsys)
+    async with works.running() as agent:
+        await works.minute(agent)
+        await until(lambda: agent._outbox.acked >= 1, "the first ack")
+        connects = agent.health.connects
+        stranger, _ = works.site.files("gw-07")
+        shutil.copy(stranger, works.folder / "keys/tls.crt")
+        await until(lambda: "KEY_VALUES_MISMATCH" in agent.health.tls_problem, "the problem")
+        await works.minute(agent)
+        await until(lambda: agent._outbox.acked >= 2, "an ack over the old connection")
+        assert agent.health.connects == connects
+        status = works.folder / "state/status.json"
+        await until(
+            lambda: "KEY_VALUES_MISMATCH" in status.read_text(), "the problem in the status"
+        )
+        works.renew_tls()
+        await until(lambda: agent.health.connects > connects, "the good one in use")
+        await until(lambda: not agent.health.tls_problem, "the problem's end")
+        await works.minute(agent)
+        await until(lambda: agent._outbox.acked >= 3, "an ack under the good one")
+
+
+@needs_broker
+async def test_the_gateway_takes_up_its_renewed_certificate_while_batches_flow(works, capsys):
+    works.enrol(capsys)
+    tls, fresh = works.folder / "tls", works.folder / "fresh"
+
+    def connects():
+        return works.site.logged().count(" as ingest ")
+
+    async with works.running() as agent:
+        await works.minute(agent)
+        await until(lambda: agent._outbox.acked >= 1, "the first ack")
+        before = connects()
+        assert before == 1
+        (tls / "ingest.crt").write_text("half a file")  # broken first: the connection stays
+        works.gateway("ca", "service", works.folder / "ca", "ingest", "--out", fresh)
+        seq = 1
+        for _ in range(3):
+            seq += 1
+            await works.minute(agent)
+            await asyncio.sleep(2)
+        await until(lambda: agent._outbox.acked >= seq, "acks with the broken file there")
+        assert connects() == before
+        for name in ("ingest.pem", "ingest.crt"):
+            (fresh / name).replace(tls / name)
+        while connects() == before:
+            seq += 1
+            await works.minute(agent)
+            await asyncio.sleep(0.2)
+            assert seq < 200, "the renewed certificate was not taken up"
+        seq += 1
+        await works.minute(agent)
+        await until(lambda: agent._outbox.acked >= seq, "the last ack")
+    rows = works.rows()
+    assert [row.seq for row in rows] == list(range(1, seq + 1))
+
+
+@needs_broker
+async def test_ends_in_sight_stand_in_log_and_status_of_agent_and_gateway(works, capsys, caplog):
+    works.enrol(capsys)
+    works.renew_tls(6.9)
+    async with works.running() as agent:
+        await until(lambda: agent.health.certificate_warning, "the warning")
+        assert "mqtt.tls.cert expires within 7 days" in agent.health.certificate_warning
+        await until(
+            lambda: "certificate_warning" in _shown_status(works, capsys),
+            "the warning in the status",
+        )
+        told = [one for one in caplog.messages if "what=mqtt.tls.cert expires" in one]
+        assert len(told) == 1
+        works.clock.now_ns += 6 * 1_440 * MINUTE_NS
+        await until(
+            lambda: "mqtt.tls.cert expires within 1 day" in agent.health.certificate_warning,
+            "1 day",
+        )
+        works.renew_tls(30.5)
+        await until(
+            lambda: "mqtt.tls.cert expires within 30 days" in agent.health.certificate_warning,
+            "the renewed one's, seen from six days on",
+        )
+    shutil.copy(works.folder / "keys/tls.crt", works.folder / "tls/ingest.crt")
+    capsys.readouterr()
+    works.gateway("status", works.gateway_file, "--json")
+    assert json.loads(capsys.readouterr().out)["certificates"] == []
+    works.renew_tls(0.9)
+    shutil.copy(works.folder / "keys/tls.crt", works.folder / "tls/ingest.crt")
+    works.gateway("status", works.gateway_file)
+    told = capsys.readouterr().out
+    assert "certificate=mqtt.tls.cert warning=expires within 1 day (" in told
+
+
+def _shown_status(works, capsys):
+    agent_cli.main(["status", str(works.agent_file)])
+    return capsys.readouterr().out
 
 
 @needs_broker

@@ -8,7 +8,7 @@ import asyncio
 import struct
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from edge_agent.drivers.modbus import Line, ModbusConfig
@@ -143,6 +143,14 @@ DELAYS = st.sampled_from((0.0, 0.3, 0.9, 1.1, 1.5, 1.9)).map(lambda part: part *
     places=st.lists(st.integers(0, 40), min_size=6, max_size=6),
     units=st.lists(st.sampled_from((1, 2)), min_size=6, max_size=6),
 )
+@example(  # given up early for a broken frame, its own answer comes late
+    steps=[
+        ("wrong_checksum", 1.1 * TIMEOUT_S), ("right", 1.1 * TIMEOUT_S),
+        ("right", 0.0), ("right", 0.3 * TIMEOUT_S),
+    ],
+    places=[0, 0, 0, 1, 0, 0],
+    units=[1, 2, 1, 2, 1, 1],
+)  # fmt: skip
 def test_whatever_devices_do_a_value_is_right_or_there_is_none(transport, steps, places, units):
     if transport != "tcp":
         # There is no transaction to be wrong, and nobody can know a unit that speaks late and

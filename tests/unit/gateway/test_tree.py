@@ -108,7 +108,7 @@ def test_checkpoints_are_kept_by_size_and_the_first_one_stays(ledger):
     assert [one.note for one in ledger.tree.checkpoints()] == ["three", "eight"]
     assert ledger.tree.checkpoint().note == "eight"
     assert ledger.tree.checkpoint(7).note == "three"
-    assert ledger.tree.checkpoint_from(4).note == "eight"
+    assert ledger.tree.checkpoints(4)[0].note == "eight"
     assert ledger.tree.checkpoint(2) is None
     ledger.tree.add_cosignature(8, "w2", "b")
     ledger.tree.add_cosignature(8, "w1", "a")
