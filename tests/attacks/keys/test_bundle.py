@@ -392,6 +392,45 @@ def test_a_list_that_is_not_the_content_is_refused(month, bundle, tmp_path, chan
     assert told in verify_.verify(path).difference
 
 
+JUNK = (
+    b"", b"\0" * 40, b"\xff" * 40, cbor.encode(2**50), cbor.encode([2**50]), cbor.encode("text"),
+    cbor.encode({}), cbor.encode({"gateway": 2**50, "agents": [], "persons": 1, "values": 1}),
+    cbor.encode([["enrol", AGENT, 1, 0, bytes(32)]]), cbor.encode([[]]), b"{}", b"[1]",
+    (60).to_bytes(2, "big") + cbor.encode("x" * 58),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "documents.cbor", "keys.cbor", "month.cbor", "report.json", "log/leaves.bin",
+        "log/inclusion.cbor", "log/checkpoint", "keys/", "approvals/", "configs/", "lab/",
+        f"batches/{AGENT}.bin",
+    ],
+)  # fmt: skip
+def test_junk_in_any_file_is_a_verdict_and_no_traceback(month, bundle, tmp_path, kind):
+    for junk in JUNK:
+
+        def change(files, junk=junk):
+            files[next(name for name in sorted(files) if name.startswith(kind))] = junk
+
+        path = forged(month, bundle, tmp_path, change, prove=False)
+        for trust in (None, month.trust()):
+            verdict = verify_.verify(path, trust)
+            assert not verdict.proven, (kind, junk)
+            assert verdict.difference
+
+
+def test_a_log_with_too_many_leaves_leaves_them_out_and_the_verifier_says_so(month, monkeypatch):
+    monkeypatch.setattr(leaf_list, "MOST_LEAVES", 10)
+    path = month.make("small")
+    assert leaf_list.FILE not in bundle_.read(path).files
+    verdict = verify_.verify(path, month.trust())
+    assert verdict.proven, verdict.difference
+    assert any("the log's leaves are not inside" in text for text in lines(verdict, "9"))
+    assert not any("leaves are not inside" in line for line in verify_.verify(path).lines)
+
+
 # -- keys -----------------------------------------------------------------------------------------
 
 
