@@ -12,6 +12,7 @@ NEEDED = {
     "node": "nodejs",
     "npm": "npm",
     "softhsm2-util": "softhsm2",
+    "openssl": "openssl",
     "gcc": "gcc",
     "/usr/include/stdio.h": "libc6-dev",
     "/usr/include/modbus/modbus.h": "libmodbus-dev",

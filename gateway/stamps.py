@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from edge_agent.calc.windows import HOUR_NS
-from edge_agent.wire import notes
 from gateway.ledger import Checkpoint, Stamp
 from gateway.ledger.reader import Reader
 from gateway.timestamp import NONCE_BYTES, Token
@@ -35,8 +34,9 @@ class Stamper:
             return newest
         if newest.size <= last.size:
             return None
-        closed = any(_closes_day(made) for made in tree.checkpoints(last.size + 1))
-        return newest if closed or now_ns - last.at_ns >= _LEAST_NS else None
+        if now_ns - last.at_ns >= _LEAST_NS or tree.has_closed_day(last.size + 1):
+            return newest
+        return None
 
     def fetch(self, client: TimestampClient, made: Checkpoint) -> tuple[Stamp, Token]:
         """Ask an authority; blocks, so not in the ledger's thread. ``at_ns`` is not set.
@@ -70,7 +70,3 @@ def standing(ledger: Reader, authorities: Iterable[str], now_ns: int) -> list[di
             }
         )
     return found
-
-
-def _closes_day(made: Checkpoint) -> bool:
-    return any(line.startswith("day ") for line in notes.parse(made.note)[0].extension)

@@ -140,6 +140,11 @@ class Tree:
         query = "SELECT size, root, at_ns, note, key FROM checkpoints WHERE size >= ? ORDER BY size"
         return [Checkpoint(*row) for row in self._all(query, size)]
 
+    def has_closed_day(self, size: int) -> bool:
+        """Whether a checkpoint of at least a size closes a plant day."""
+        query = "SELECT 1 FROM checkpoints WHERE size >= ? AND instr(note, ?) LIMIT 1"
+        return bool(self._all(query, size, "\nday "))
+
     def cosignatures(self, size: int) -> list[str]:
         """Signature lines of the witnesses of a checkpoint, by name."""
         query = "SELECT line FROM cosignatures WHERE size = ? ORDER BY witness"
