@@ -25,6 +25,7 @@ from edge_agent.pipeline.journal import Reading, decode_readings, encode_reading
 from edge_agent.pipeline.parts import cut
 from edge_agent.pipeline.series import to_plain
 from edge_agent.readings import Columns, Event, Sample, Waveform
+from edge_agent.resumption import untold
 from edge_agent.scribe import SIGNING_KID, Scribe
 from edge_agent.service import ServiceManager, report_alive
 from edge_agent.supervision import Keeper
@@ -83,6 +84,17 @@ def _count_devices(health: Health, devices: Sequence[DeviceStatus]) -> None:
     health.devices_not_up = len(devices) - health.devices_up
     health.overruns = sum(item.overruns for item in devices)
     health.renewals = sum(item.renewals for item in devices)
+
+
+def _clock_state(config: AgentConfig, clock: Clock, steps: int) -> ClockState:
+    state = clock.synchronisation()
+    return ClockState(
+        src=config.time.reference if config.time.source == "system" else "none",
+        sync=state.is_synchronised,
+        off=state.offset_ns,
+        err=state.error_ns,
+        steps=steps,
+    )
 
 
 class Agent:
@@ -222,6 +234,8 @@ class Agent:
         if self._announce:
             self._announce = False
             self._pending.append(self._event("started", software=__version__, head=self._head.seq))
+            if self._resumed():
+                self._seal((), ())  # before any row
         self._unsaved += readings
         due_ns = self._pipeline.due_ns(now_ns, settled_ns)
         if due_ns is not None:
@@ -231,6 +245,11 @@ class Agent:
             self._seal((), urgent)
         elif self._unsaved:
             self._write_journal()
+
+    def _resumed(self) -> list[Event]:
+        """What the chain's first batch after a lost disk must say; nothing once it is made."""
+        told = untold(self._outbox)
+        return [self._event("resumed", **told.event_fields())] if told else []
 
     def _write_journal(self) -> None:
         now_ns = self._clock.monotonic_ns()
@@ -265,7 +284,7 @@ class Agent:
             self._unsaved.clear()
             return
         try:
-            parts = cut(pieces, [*self._lost, *events])
+            parts = cut(pieces, [*self._resumed(), *self._lost, *events])
             signed = self._scribe.sign(parts, self._head, self._batch)
             self._outbox.commit(signed.raws, signed.head, self._pipeline.dump(), signed.keep)
         except SignerUnavailable as error:
@@ -302,24 +321,13 @@ class Agent:
             first_ns=first_ns,
             last_ns=last_ns,
             mono=(self._clocks.mono_at(first_ns), self._clocks.mono_at(last_ns)),
-            clock=self._clock_state(),
+            clock=_clock_state(self.config, self._clock, self._steps),
             config_sha256=self._config_sha256,
             software=f"edge-agent/{__version__}",
             columns=columns,
             events=tuple(events),
             legal_sha256=self._legal_sha256,
             log=(self._log.size, self._log.root) if self._log else None,
-        )
-
-    def _clock_state(self) -> ClockState:
-        is_system = self.config.time.source == "system"
-        state = self._clock.synchronisation()
-        return ClockState(
-            src=self.config.time.reference if is_system else "none",
-            sync=state.is_synchronised,
-            off=state.offset_ns,
-            err=state.error_ns,
-            steps=self._steps,
         )
 
     def _refused(

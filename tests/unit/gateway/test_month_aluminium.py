@@ -55,7 +55,7 @@ class Rows:
 
 @pytest.fixture
 def compute_month(make_config, factors):
-    def run(options=(), lines=(), entries=(), rows=None, extra=(), **changes):
+    def run(options=(), lines=(), entries=(), rows=None, extra=(), events=(), **changes):
         config = make_config(**changes)
         chosen = dict(factors.options)
         for name, value in dict(options).items():
@@ -69,7 +69,7 @@ def compute_month(make_config, factors):
             for name, scope, unit, sources in lines
         ]  # fmt: skip
         basis = Basis(plain, set_, forms.find("aluminium"), Entries(entries))
-        return compute(basis, "2026-10", rows or Rows(), [])
+        return compute(basis, "2026-10", rows or Rows(), list(events))
 
     return run
 
@@ -298,3 +298,14 @@ def test_two_lines_are_computed_apart_and_added(compute_month, make_config):
 
 def test_a_month_without_a_control_plan_says_so(compute_month):
     assert "the site has no control plan 无数据质量控制方案" in compute_month().reservations
+
+
+def test_a_resumption_after_a_lost_disk_is_named(compute_month):
+    event = {"type": "resumed", "reason": "the disk died", "operator": "li", "ack_at": T0}
+    inside = event | {"t": T0 + 5 * HOUR_NS, "lost_since": T0 + 2 * HOUR_NS}
+    before = event | {"t": T0 - HOUR_NS, "lost_since": T0 - 2 * HOUR_NS}
+    (text,) = (
+        one for one in compute_month(events=[before, inside]).reservations if "lost with" in one
+    )
+    assert text.startswith("1 outboxes lost")
+    assert "lost since 2026-09-30T18:00Z, continued 2026-09-30T21:00Z, the disk died (li)" in text
