@@ -206,12 +206,20 @@ class Outbox:
 
     def ack(self, seq: int, sha256: bytes) -> None:
         """Everything up to this batch is durable at the gateway; the oldest beyond the room go."""
-        with _Transaction(self._db):
-            self._db.execute("UPDATE batches SET acked = 1 WHERE seq <= ? AND acked = 0", (seq,))
-            self._put("acked", seq.to_bytes(8, "big") + sha256)
+        # Only the rows between the two acks are looked at: a backlog may hold tens of thousands.
+        span = (self.acked, seq)
+        query = "SELECT coalesce(sum(length(raw)), 0) FROM batches WHERE seq > ? AND seq <= ?"
+        try:
+            with _Transaction(self._db):
+                size = int(self._db.execute(query, span).fetchone()[0])
+                self._db.execute("UPDATE batches SET acked = 1 WHERE seq > ? AND seq <= ?", span)
+                self._put("acked", seq.to_bytes(8, "big") + sha256)
+                self._acked_bytes += size
+                self._drop_acked(self._acked_bytes - self._retain_bytes)
+        except sqlite3.Error:
             self._acked_bytes = self._size(1)
-            self._drop_acked(self._acked_bytes - self._retain_bytes)
-        self._bytes = self._size(0)
+            raise
+        self._bytes -= size
 
     def _drop_acked(self, excess: int) -> None:
         """Remove the oldest acked batches until that many bytes are gone."""

@@ -5,8 +5,16 @@ import random
 
 import pytest
 
-from tests.faults.proxy import PASS, Proxy
-from tests.faults.works import Broker, Meter, PlantClock, Works, free_port, needs_broker, until
+from tests.faults.network.proxy import PASS, Proxy
+from tests.faults.network.works import (
+    Broker,
+    Meter,
+    PlantClock,
+    Works,
+    free_port,
+    needs_broker,
+    until,
+)
 
 pytestmark = [
     needs_broker,

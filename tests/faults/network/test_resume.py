@@ -10,7 +10,7 @@ from edge_agent import cli
 from edge_agent.wire import batch as wire_batch
 from edge_agent.wire.keys import create_signer
 from edge_agent.wire.messages import Ack, sign_ack
-from tests.faults.works import (
+from tests.faults.network.works import (
     AGENT,
     SITE,
     Broker,

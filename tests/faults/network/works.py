@@ -13,13 +13,16 @@ import time
 
 import pytest
 import yaml
+from paho.mqtt.client import Client
+from paho.mqtt.enums import CallbackAPIVersion
 
 from edge_agent import config as agent_config
 from edge_agent.agent import Agent
 from edge_agent.clock import Synchronisation, SystemClock
 from edge_agent.readings import Sample
 from edge_agent.wire import batch as wire_batch
-from edge_agent.wire.keys import create_signer, load_signer
+from edge_agent.wire import messages, topics
+from edge_agent.wire.keys import create_signer, load_signer, public_key
 from gateway import audit
 from gateway.config import load
 from gateway.ingest.service import serve
@@ -98,7 +101,7 @@ class PlantClock:
         return self.now_ns
 
     def monotonic_ns(self):
-        return self._real.monotonic_ns() + self.now_ns - T0
+        return self._real.monotonic_ns()
 
     def synchronisation(self):
         return Synchronisation(is_synchronised=True)
@@ -211,6 +214,32 @@ class Works:
         assert self.rows() == truth
         assert differences == []
         assert (agent._outbox.acked, agent._outbox.unacked_bytes) == (len(raws), 0)
+
+
+class Listener:
+    """A stranger at the broker who sends what he likes and hears every ack."""
+
+    def __init__(self, works, port):
+        key = public_key(works.signer("gateway").public_spki())
+        self.acks = []
+        self._client = Client(CallbackAPIVersion.VERSION2)
+        self._client.max_inflight_messages_set(1_000)
+        self._client.on_connect = lambda *_: self._client.subscribe(self._topic("ack"), 1)
+        self._client.on_message = lambda _c, _u, message: self.acks.append(
+            messages.verify_ack(message.payload, lambda _: key)
+        )
+        self._client.connect("127.0.0.1", port)
+        self._client.loop_start()
+
+    def _topic(self, kind):
+        return topics.topic(SITE, AGENT, kind)
+
+    def send(self, raw):
+        return self._client.publish(self._topic("batch"), raw, qos=1)
+
+    def close(self):
+        self._client.disconnect()
+        self._client.loop_stop()
 
 
 class Meter:

@@ -5,8 +5,8 @@ import random
 
 import pytest
 
-from tests.faults.proxy import FAULTS, PASS, Proxy
-from tests.faults.works import Broker, Meter, PlantClock, Works, needs_broker, until
+from tests.faults.network.proxy import FAULTS, PASS, Proxy
+from tests.faults.network.works import Broker, Meter, PlantClock, Works, needs_broker, until
 
 pytestmark = [
     needs_broker,
