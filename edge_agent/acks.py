@@ -10,6 +10,7 @@ U4  a checkpoint in it must follow from the head of the log seen before, else as
 """
 
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from edge_agent.errors import BadIdentity, EvidenceError, UnknownKey
@@ -24,7 +25,7 @@ log = logging.getLogger(__name__)
 LOG_HEAD = "log_head"
 FOREIGN = "foreign_history"
 LOST = "evidence_lost"
-_ACK_AT = "ack_at"
+ACK_AT = "ack_at"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,27 @@ class Outcome:
     resend_after: int | None = None
 
 
+def authentic(payload: bytes, gateways: Iterable[PublicKey], site: str, agent: str) -> Ack:
+    """The ack, when it is a pinned gateway's for this agent (U1).
+
+    Raises:
+        EvidenceError: it is not.
+    """
+    pinned = {key.kid: key for key in gateways}
+
+    def find(kid: bytes) -> PublicKey:
+        if kid not in pinned:
+            message = "the ack's key is no pinned gateway key"
+            raise UnknownKey(message)
+        return pinned[kid]
+
+    ack = verify_ack(payload, find)
+    if (ack.site, ack.agent) != (site, agent):
+        message = f"an ack for {ack.site}/{ack.agent}"
+        raise BadIdentity(message)
+    return ack
+
+
 class AckDesk:
     """Judges acks and lets the outbox know; ``gateway_at`` is where a gateway fell back to."""
 
@@ -64,10 +86,8 @@ class AckDesk:
     def obey(self, payload: bytes) -> Outcome:
         """Do what an ack may do; a refused one is counted and logged."""
         try:
-            ack = verify_ack(payload, self._gateway_key)
-            if (ack.site, ack.agent) != (self._identity.site, self._identity.agent):
-                message = f"an ack for {ack.site}/{ack.agent}"
-                raise BadIdentity(message)  # U1
+            source = self._identity.site, self._identity.agent
+            ack = authentic(payload, self._identity.gateways, *source)
             if ack.log is not None:
                 self._follow_log(ack, ack.log)
         except EvidenceError as error:
@@ -75,13 +95,6 @@ class AckDesk:
             log.warning("ack refused reason=%s: %s", error.reason, error)
             return Outcome()
         return self._place(ack)
-
-    def _gateway_key(self, kid: bytes) -> PublicKey:
-        for key in self._identity.gateways:
-            if key.kid == kid:
-                return key
-        message = "the ack's key is no pinned gateway key"
-        raise UnknownKey(message)
 
     def _follow_log(self, ack: Ack, note: str) -> None:
         """Take the log's news (U4)."""
@@ -136,10 +149,10 @@ class AckDesk:
 
     def _is_newest(self, at_ns: int) -> bool:
         """Whether no ack seen before was signed later; remembers its time."""
-        stored = self._outbox.get(_ACK_AT)
+        stored = self._outbox.get(ACK_AT)
         if stored is not None and at_ns <= int.from_bytes(stored, "big"):
             return False
-        self._outbox.put(_ACK_AT, at_ns.to_bytes(8, "big"))
+        self._outbox.put(ACK_AT, at_ns.to_bytes(8, "big"))
         return True
 
     def _foreign(self, why: str) -> None:

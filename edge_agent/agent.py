@@ -27,6 +27,7 @@ from edge_agent.pipeline.pace import Pace
 from edge_agent.pipeline.parts import cut
 from edge_agent.pipeline.series import to_plain
 from edge_agent.readings import Columns, Event, Sample, Waveform
+from edge_agent.resumption import untold
 from edge_agent.scribe import SIGNING_KID, Scribe
 from edge_agent.service import ServiceManager, report_alive
 from edge_agent.supervision import Keeper
@@ -248,6 +249,8 @@ class Agent:
         if self._announce:
             self._announce = False
             self._pending.append(self._event("started", software=__version__, head=self._head.seq))
+            if self._resumed():
+                self._seal((), ())  # before any row
         self._unsaved += readings
         due_ns = self._pipeline.due_ns(now_ns, settled_ns)
         if due_ns is not None:
@@ -258,6 +261,11 @@ class Agent:
             self._seal((), urgent)
         elif self._unsaved:
             self._write_journal()
+
+    def _resumed(self) -> list[Event]:
+        """What the chain's first batch after a lost disk must say; nothing once it is made."""
+        told = untold(self._outbox)
+        return [self._event("resumed", **told.event_fields())] if told else []
 
     def _write_journal(self) -> None:
         now_ns = self._clock.monotonic_ns()
@@ -292,7 +300,7 @@ class Agent:
             self._unsaved.clear()
             return
         try:
-            parts = cut(pieces, [*self._lost, *events])
+            parts = cut(pieces, [*self._resumed(), *self._lost, *events])
             signed = self._scribe.sign(parts, self._head, self._batch)
             self._outbox.commit(signed.raws, signed.head, self._pipeline.dump(), signed.keep)
         except SignerUnavailable as error:

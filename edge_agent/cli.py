@@ -11,7 +11,7 @@ from pathlib import Path
 from edge_agent import __version__, keys_desk
 from edge_agent import config as config_
 from edge_agent.agent import Agent
-from edge_agent.commands import check, devices, probe, scan, schema, software, status
+from edge_agent.commands import check, devices, probe, resume, scan, schema, software, status
 from edge_agent.drivers.opcua.cli import add_browse
 from edge_agent.errors import CarbonError, ConfigError, KeyFileError
 from edge_agent.process import harden
@@ -61,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
         return sub
 
     verb("run", run).add_argument("config", type=Path, help="the agent's YAML file")
-    for module in (check, probe, schema, software, status):
+    for module in (check, probe, resume, schema, software, status):
         module.register(verb)
     keys_desk.add(verbs)
     add_browse(verb)

@@ -29,6 +29,10 @@ class OutboxFull(StoreError):
     """The configured limit, or the disk, is reached; nothing was written."""
 
 
+class OutboxInUse(StoreError):
+    """There are data in the outbox that would be lost; nothing was written."""
+
+
 @dataclass(frozen=True, slots=True)
 class Stored:
     """A batch in the outbox."""
@@ -77,6 +81,28 @@ class Outbox:
         """Size of the batches that wait for their ack."""
         return self._bytes
 
+    def continue_after(self, head: ChainHead, keep: Mapping[str, bytes]) -> None:
+        """Begin this new outbox behind a batch that is acked and not here.
+
+        Args:
+            head: the acked batch.
+            keep: small durable values that are written with it.
+
+        Raises:
+            OutboxInUse: it holds a batch, an ack, a state or readings; nothing was written.
+        """
+        with _Transaction(self._db):
+            state, journal = self.state()
+            batches = self.after(0, 1)
+            if self.head.seq or self.acked or batches or state is not None or journal:
+                message = f"holds data (last batch {self.head.seq}, acked {self.acked})"
+                raise OutboxInUse(message)
+            place = head.seq.to_bytes(8, "big") + head.sha256
+            self._put("head", place)
+            self._put("acked", place)
+            for key, value in keep.items():
+                self.put(key, value)
+
     def state(self) -> tuple[bytes | None, list[bytes]]:
         """The calculation state, and the journal's readings since, oldest first."""
         row = self._db.execute("SELECT value FROM meta WHERE key = 'state'").fetchone()
@@ -121,7 +147,7 @@ class Outbox:
         except sqlite3.OperationalError as error:
             if self._acked_bytes:  # the disk is full: acked batches go first
                 self._make_room(size)
-                self.commit(batches, head, state)
+                self.commit(batches, head, state, keep)
                 return
             message = f"outbox cannot be written: {error}"
             raise OutboxFull(message) from error
@@ -180,12 +206,20 @@ class Outbox:
 
     def ack(self, seq: int, sha256: bytes) -> None:
         """Everything up to this batch is durable at the gateway; the oldest beyond the room go."""
-        with _Transaction(self._db):
-            self._db.execute("UPDATE batches SET acked = 1 WHERE seq <= ? AND acked = 0", (seq,))
-            self._put("acked", seq.to_bytes(8, "big") + sha256)
+        # Only the rows between the two acks are looked at: a backlog may hold tens of thousands.
+        span = (self.acked, seq)
+        query = "SELECT coalesce(sum(length(raw)), 0) FROM batches WHERE seq > ? AND seq <= ?"
+        try:
+            with _Transaction(self._db):
+                size = int(self._db.execute(query, span).fetchone()[0])
+                self._db.execute("UPDATE batches SET acked = 1 WHERE seq > ? AND seq <= ?", span)
+                self._put("acked", seq.to_bytes(8, "big") + sha256)
+                self._acked_bytes += size
+                self._drop_acked(self._acked_bytes - self._retain_bytes)
+        except sqlite3.Error:
             self._acked_bytes = self._size(1)
-            self._drop_acked(self._acked_bytes - self._retain_bytes)
-        self._bytes = self._size(0)
+            raise
+        self._bytes -= size
 
     def _drop_acked(self, excess: int) -> None:
         """Remove the oldest acked batches until that many bytes are gone."""

@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
+from queue import Empty, Queue
 from typing import Any
 
 import paho.mqtt.client as mqtt
@@ -16,7 +17,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from edge_agent.acks import AckDesk, Identity
 from edge_agent.clock import NS_PER_S, Clock
 from edge_agent.config import Mqtt
-from edge_agent.errors import SignerUnavailable
+from edge_agent.errors import NoAnswer, SignerUnavailable
 from edge_agent.health import Health
 from edge_agent.outbox import Outbox
 from edge_agent.wire.messages import Status, sign_status
@@ -53,8 +54,7 @@ class Uplink:
         self._acks = AckDesk(identity, outbox, health)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._client: mqtt.Client | None = None
-        tls = settings.tls
-        self._tls = TlsClient(tls.ca, tls.cert, tls.key) if tls else None
+        self._tls = _tls(settings)
         # A broker that swallows packets may hold a connect for seconds: never in the executor
         # that the calculation uses.
         self._network = ThreadPoolExecutor(1, thread_name_prefix="uplink")
@@ -79,22 +79,10 @@ class Uplink:
         return await asyncio.get_running_loop().run_in_executor(self._executor, call, *args)
 
     def _make_client(self) -> mqtt.Client:
-        settings = self._settings
-        client = mqtt.Client(
-            CallbackAPIVersion.VERSION2,
-            client_id=f"{self._identity.site}/{self._identity.agent}",
-            clean_session=False,
-            protocol=mqtt.MQTTv311,
-            reconnect_on_failure=False,
+        client = _client(
+            self._settings, f"{self._identity.site}/{self._identity.agent}", self._tls, clean=False
         )
-        client.max_inflight_messages_set(settings.window)
-        if settings.username is not None:
-            path = settings.password_file
-            client.username_pw_set(
-                settings.username, path.read_text(encoding="utf-8").strip() if path else None
-            )
-        if self._tls is not None:
-            client.tls_set_context(self._tls.context)
+        client.max_inflight_messages_set(self._settings.window)
         client.will_set(self._identity.topic("status"), self._status("lost") or b"", 1, retain=True)
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
@@ -275,3 +263,68 @@ class Uplink:
             if outcome.is_progress or outcome.resend_after is not None:
                 self._progress_ns = self._clock.monotonic_ns()
                 self._wake.set()
+
+
+def _tls(settings: Mqtt) -> TlsClient | None:
+    tls = settings.tls
+    return TlsClient(tls.ca, tls.cert, tls.key) if tls else None
+
+
+def _client(settings: Mqtt, client_id: str, tls: TlsClient | None, *, clean: bool) -> mqtt.Client:
+    """A client that knows how to name itself to the broker and does not reconnect by itself."""
+    client = mqtt.Client(
+        CallbackAPIVersion.VERSION2,
+        client_id=client_id,
+        clean_session=clean,
+        protocol=mqtt.MQTTv311,
+        reconnect_on_failure=False,
+    )
+    if settings.username is not None:
+        path = settings.password_file
+        client.username_pw_set(
+            settings.username, path.read_text(encoding="utf-8").strip() if path else None
+        )
+    if tls is not None:
+        client.tls_set_context(tls.context)
+    return client
+
+
+def retained_ack(settings: Mqtt, topic: str, wait_s: float) -> bytes:
+    """The ack that the broker keeps for an agent. Blocking; an agent that runs is not disturbed.
+
+    Args:
+        settings: the broker.
+        topic: the agent's ack topic.
+        wait_s: how long the broker may take for its answer, and then for the message [s].
+
+    Raises:
+        NoAnswer: the broker cannot be reached, refuses, or keeps none; says which.
+    """
+    where = f"broker {settings.host}:{settings.port}"
+    answers: Queue[bytes | str] = Queue()
+
+    def on_connect(client: mqtt.Client, _u: Any, _f: Any, reason: Any, _p: Any) -> None:
+        if reason.is_failure:
+            answers.put(f"refuses: {reason}")
+        else:
+            client.subscribe(topic, qos=1)
+
+    # With certificates for names the broker may put the agent's own id in the place of this one.
+    client = _client(settings, f"{topic}/resume", _tls(settings), clean=True)
+    client.on_connect = on_connect
+    client.on_message = lambda _c, _u, message: answers.put(bytes(message.payload))
+    try:
+        client.connect(settings.host, settings.port, keepalive=settings.keepalive_s)
+        client.loop_start()
+        answer = answers.get(timeout=wait_s)
+    except OSError as error:
+        answer = f"cannot be reached: {error}"
+    except Empty:
+        answer = f"keeps nothing on {topic}; does the gateway run?"
+    finally:
+        client.disconnect()
+        client.loop_stop()
+    if isinstance(answer, str):
+        message = f"{where} {answer}"
+        raise NoAnswer(message)
+    return answer

@@ -2,12 +2,15 @@
 
 import math
 from collections.abc import Callable, Sequence
+from zoneinfo import ZoneInfo
 
 from edge_agent.calc.factors import SITE, UNVERIFIED, VERIFIED
 from edge_agent.calc.windows import NS_PER_S, to_local
 from edge_agent.readings import Event
 from gateway.month.model import Work
 from gateway.month.shapes import is_well_formed
+
+_UTC = ZoneInfo("UTC")
 
 
 def tell_events(work: Work, events: Sequence[Event]) -> None:
@@ -49,6 +52,20 @@ def _quality_text(found: Sequence[Event]) -> str:
     return f"measurement quality 测量质量: {'; '.join(parts)}"
 
 
+def _resumed_text(found: Sequence[Event]) -> str:
+    """Each outbox that was lost: since when its data are missing, who went on, and why."""
+    parts = [
+        f"lost since {_utc(item['lost_since'])}, continued {_utc(item['t'])}, "
+        f"{item['reason']} ({item['operator']})"
+        for item in found
+    ]
+    return f"{len(found)} outboxes lost with their disk 采集端磁盘丢失后续接: {'; '.join(parts)}"
+
+
+def _utc(time_ns: int) -> str:
+    return f"{to_local(time_ns, _UTC):%Y-%m-%dT%H:%MZ}"
+
+
 _INCIDENTS: dict[str, Callable[[Sequence[Event]], str]] = {
     "gap": _gap_text,
     "late_samples": lambda found: (
@@ -59,6 +76,7 @@ _INCIDENTS: dict[str, Callable[[Sequence[Event]], str]] = {
     "tag_quality": _quality_text,
     "clock_step": lambda found: f"{len(found)} clock steps 时钟跳变",
     "lost_records": lambda found: f"{sum(item['count'] for item in found)} records lost 记录丢失",
+    "resumed": _resumed_text,
     "started": lambda found: f"{len(found)} starts of the agent 采集程序启动",
 }
 

@@ -354,6 +354,40 @@ async def test_what_the_broker_acknowledged_but_nobody_acked_is_kept_and_sent_ag
         await until(lambda: agent._outbox.acked >= 1, "the gateway's ack in the end")
 
 
+@needs_broker
+async def test_a_lost_disk_with_the_key_on_it_is_gone_on_from_under_a_new_key(works, capsys):
+    first = works.enrol(capsys)
+    async with works.running() as agent:
+        for seq in (1, 2):
+            await works.minute(agent)
+            await until(lambda seq=seq: agent._outbox.acked >= seq, f"the ack of {seq}")
+    for path in (works.folder / "keys").glob("agent.*"):
+        path.unlink()
+    shutil.rmtree(works.folder / "state")
+    works.gateway(
+        "agents", "revoke", works.gateway_file, "--key", first.hex(), "--last-good", "2",
+        "--by", works.folder / "keys/li.pem", "--reason", "the disk is gone",
+    )  # fmt: skip
+    second = works.enrol(capsys)
+    words = [
+        "--reason",
+        "the disk is gone",
+        "--operator",
+        "li",
+        "--lost-since",
+        "2026-01-01T00:00Z",
+    ]
+    works.agent("resume-from-ack", works.agent_file, *words)
+    async with works.running() as agent:
+        await works.minute(agent)
+        await until(lambda: agent._outbox.acked >= 3, "the ack of the first batch after it")
+        assert agent.health.alarm == ""
+    rows = works.rows()
+    assert signers(rows)[:3] == [first, first, second]
+    assert b"resumed" in rows[2].raw
+    assert b"resumed" not in b"".join(row.raw for row in (*rows[:2], *rows[3:]))
+
+
 # -- a token that goes away (row 95) ----------------------------------------------------------
 
 

@@ -84,3 +84,16 @@ def test_a_torn_write_ahead_log_loses_its_tail_and_the_outbox_still_opens(path, 
     assert torn.head.seq < 3
     assert all(hashlib.sha256(item.raw).digest() == item.sha256 for item in waiting)
     torn.close()
+
+
+def test_a_full_disk_costs_acked_batches_and_nothing_that_belongs_to_the_new_one(path):
+    outbox = Outbox(path, 10**6, retain_bytes=10**6)
+    fill(outbox, 1, 40, size=2_000)
+    outbox.ack(40, head(40).sha256)
+    pages = outbox._db.execute("PRAGMA page_count").fetchone()[0]
+    outbox._db.execute(f"PRAGMA max_page_count = {pages}")
+    outbox.commit([raw(41, 8_000)], head(41, 8_000), b"state 41", {"signing_kid": b"second"})
+    assert outbox.get("signing_kid") == b"second"
+    assert (outbox.head.seq, outbox.after(40, 5)[0].seq) == (41, 41)
+    assert outbox.after(0, 1)[0].seq > 1, "the disk was not full"
+    outbox.close()

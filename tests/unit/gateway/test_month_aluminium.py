@@ -423,3 +423,14 @@ def test_a_line_current_that_was_recorded_before_is_named(metered):
     (text,) = metered(current=current)
     assert "line1.current_ka repeats itself exactly 数据完全重复: 180 min from " in text
     assert text.endswith("180 min from 2026-10-14T21:20 as from 2026-10-04T11:20")
+
+
+def test_a_resumption_after_a_lost_disk_is_named(compute_month):
+    event = {"type": "resumed", "reason": "the disk died", "operator": "li", "ack_at": T0}
+    inside = event | {"t": T0 + 5 * HOUR_NS, "lost_since": T0 + 2 * HOUR_NS}
+    before = event | {"t": T0 - HOUR_NS, "lost_since": T0 - 2 * HOUR_NS}
+    (text,) = (
+        one for one in compute_month(events=[before, inside]).reservations if "lost with" in one
+    )
+    assert text.startswith("1 outboxes lost")
+    assert "lost since 2026-09-30T18:00Z, continued 2026-09-30T21:00Z, the disk died (li)" in text
