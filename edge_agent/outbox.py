@@ -4,15 +4,21 @@ One SQLite file (WAL, synchronous=FULL). Acked batches stay while there is room 
 out first, so that a gateway restored from a backup can be given what it lost. Between two batches the journal keeps the readings that
 arrived, so that after a kill the state plus the journal is where the agent was. Only a signed
 ack makes a batch removable. Blocking: call it off the event loop.
+
+A power cut leaves the last transaction whole (SQLite's promise on a disk that flushes when told
+to; tests/faults/test_power_loss.py). Where a disk broke its own, a check at start and at each use
+refuses with ``OutboxDamaged``, which says what to do.
 """
 
 import hashlib
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from edge_agent.errors import StoreError
+from edge_agent.folders import make_folder
 from edge_agent.wire.chain import ChainHead
 
 _SCHEMA = """
@@ -29,6 +35,17 @@ class OutboxFull(StoreError):
     """The configured limit, or the disk, is reached; nothing was written."""
 
 
+class OutboxDamaged(StoreError):
+    """The file is not what was written; names it, what is wrong, and the remedy."""
+
+    def __init__(self, path: Path, why: str) -> None:
+        super().__init__(
+            f"{path}: damaged: {why}. Stop the agent, move the file aside together with its -wal"
+            " and -shm files, keep them for whoever looks into it, and go on from the gateway's"
+            " last ack with `edge-agent resume-from-ack`"
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Stored:
     """A batch in the outbox."""
@@ -42,13 +59,40 @@ class Outbox:
     """Batches until they are acked, the calculation state, and the journal."""
 
     def __init__(self, path: Path, max_bytes: int, retain_bytes: int = 0) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder(path.parent)
+        self._path = path
         self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=FULL")
-        self._db.executescript(_SCHEMA)
         self._max_bytes, self._retain_bytes = max_bytes, retain_bytes
-        self._bytes, self._acked_bytes = self._size(0), self._size(1)
+        try:
+            with self._sound():
+                self._db.execute("PRAGMA journal_mode=WAL")
+                self._db.execute("PRAGMA synchronous=FULL")
+                self._db.executescript(_SCHEMA)
+                self._bytes, self._acked_bytes = self._size(0), self._size(1)
+                self._check_head()
+        except (sqlite3.Error, StoreError):
+            self._db.close()
+            raise
+
+    @contextmanager
+    def _sound(self) -> Iterator[None]:
+        """Turn what SQLite finds wrong with the file into ``OutboxDamaged``."""
+        try:
+            yield
+        except sqlite3.DatabaseError as error:
+            if type(error) is not sqlite3.DatabaseError:  # a full disk, a lock: no damage
+                raise
+            raise OutboxDamaged(self._path, str(error)) from error
+
+    def _check_head(self) -> None:
+        """The last batch made is here as it was signed, unless it was acked and dropped."""
+        head = self.head
+        newest = self._db.execute("SELECT max(seq) FROM batches").fetchone()[0]
+        if newest is not None and newest != head.seq:
+            raise OutboxDamaged(self._path, f"its newest batch is {newest}, its head {head.seq}")
+        found = self.hash_at(head.seq) if head.seq else head.sha256
+        if found != head.sha256:
+            raise OutboxDamaged(self._path, f"batch {head.seq} is not the one that was made last")
 
     def _size(self, acked: int) -> int:
         query = "SELECT coalesce(sum(length(raw)), 0) FROM batches WHERE acked = ?"
@@ -78,9 +122,17 @@ class Outbox:
         return self._bytes
 
     def state(self) -> tuple[bytes | None, list[bytes]]:
-        """The calculation state, and the journal's readings since, oldest first."""
-        row = self._db.execute("SELECT value FROM meta WHERE key = 'state'").fetchone()
-        journal = self._db.execute("SELECT readings FROM journal ORDER BY id").fetchall()
+        """The calculation state, and the journal's readings since, oldest first.
+
+        Raises:
+            OutboxDamaged: they are not as they were written.
+        """
+        with self._sound():
+            row = self._db.execute("SELECT value FROM meta WHERE key = 'state'").fetchone()
+            told = self._db.execute("SELECT value FROM meta WHERE key = 'state_sha256'").fetchone()
+            if row and told and hashlib.sha256(row[0]).digest() != told[0]:
+                raise OutboxDamaged(self._path, "the calculation state has another digest")
+            journal = self._db.execute("SELECT readings FROM journal ORDER BY id").fetchall()
         return (row[0] if row else None), [item[0] for item in journal]
 
     def commit(
@@ -114,7 +166,7 @@ class Outbox:
             with _Transaction(self._db):
                 self._db.executemany("INSERT INTO batches VALUES(?, ?, ?, ?)", rows)
                 self._put("head", head.seq.to_bytes(8, "big") + head.sha256)
-                self._put("state", state)
+                self._put_state(state)
                 for key, value in (keep or {}).items():
                     self.put(key, value)
                 self._db.execute("DELETE FROM journal")
@@ -138,8 +190,12 @@ class Outbox:
     def save_state(self, state: bytes) -> None:
         """Store the state alone (no batch came of the readings); clears the journal."""
         with _Transaction(self._db):
-            self._put("state", state)
+            self._put_state(state)
             self._db.execute("DELETE FROM journal")
+
+    def _put_state(self, state: bytes) -> None:
+        self._put("state", state)
+        self._put("state_sha256", hashlib.sha256(state).digest())
 
     def journal(self, readings: bytes) -> None:
         """Keep readings until the next commit.
@@ -162,11 +218,18 @@ class Outbox:
         return [row[0] for row in self._db.execute("SELECT raw FROM configs ORDER BY rowid")]
 
     def after(self, seq: int, count: int) -> list[Stored]:
-        """The next batches after a number, in order."""
-        rows = self._db.execute(
-            "SELECT seq, sha256, raw FROM batches WHERE seq > ? ORDER BY seq LIMIT ?", (seq, count)
-        )
-        return [Stored(*row) for row in rows]
+        """The next batches after a number, in order.
+
+        Raises:
+            OutboxDamaged: one of them is not as it was signed.
+        """
+        query = "SELECT seq, sha256, raw FROM batches WHERE seq > ? ORDER BY seq LIMIT ?"
+        with self._sound():
+            found = [Stored(*row) for row in self._db.execute(query, (seq, count))]
+            for item in found:
+                if hashlib.sha256(item.raw).digest() != item.sha256:
+                    raise OutboxDamaged(self._path, f"batch {item.seq} has another digest")
+        return found
 
     def hash_at(self, seq: int) -> bytes | None:
         """Hash of a batch that is still here, or of the last acked one."""
