@@ -14,6 +14,8 @@ import sqlite3
 import sys
 from pathlib import Path
 
+from edge_agent import reserve
+
 _connect = sqlite3.connect
 CHECKPOINT_PAGES = 24
 """Write-ahead logs are copied back often, so that many cuts fall into that."""
@@ -111,6 +113,7 @@ def run_gateway(folder, _seed, marks):
 
 
 def main():
+    reserve.RESERVE_BYTES = 1_000
     what, folder, seed, flush = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
     marks = Marks(folder)
     watch_databases(marks, flush=flush == "flush")

@@ -23,6 +23,7 @@ T0 = 1_767_196_800_000_000_000
 MINUTE = 60_000_000_000
 CONFIG = cbor.encode({"site": SITE, "timezone": "Asia/Shanghai"})
 COUNT = 24
+JUNK_KEPT = 5
 AGENT_KEY, GATEWAY_KEY = seeded_signer(0), seeded_signer(200)
 RING = KeyRing([Enrolment(SITE, AGENT, public_key(AGENT_KEY.public_spki()))])
 
@@ -57,13 +58,17 @@ def messages():
 class GatewayRun:
     """One gateway over its lives: remembers what it acked, and tells it."""
 
-    def __init__(self, folder, told=lambda _seq: None):
+    def __init__(self, folder, told=lambda _seq: None, *, junk=False):
         self.folder, self.plant, self.acked, self._told = folder, messages(), 0, told
-        self.key = public_key(GATEWAY_KEY.public_spki())
+        self.key, self._junk = public_key(GATEWAY_KEY.public_spki()), junk
+
+    def commit(self, recorder):
+        """Make what was put durable."""
+        return recorder.commit()
 
     def live(self, *, check=True):
         """From start to the last ack; with ``check`` the end is held against the truth."""
-        ledger = Ledger(self.folder / "ledger.sqlite")
+        ledger = Ledger(self.folder / "ledger.sqlite", quarantine_messages=JUNK_KEPT)
         store = SqliteStore(self.folder / "store.sqlite")
         intake = Intake(ledger, RING, Policy(), StillClock())
         recorder = Recorder(intake, ledger, store, GATEWAY_KEY, StillClock())
@@ -74,8 +79,10 @@ class GatewayRun:
         waiting = [self.plant[0], *self.plant[1 + self.acked :]]
         while waiting:
             group, waiting = waiting[: (size := dice.randrange(1, 4))], waiting[size:]
+            if self._junk:  # more of it than the quarantine keeps
+                group = [("carbon/v1/nobody/x/batch", dice.randbytes(900)), *group]
             recorder.put(Message(topic, raw, T0 + 10 * MINUTE) for topic, raw in group)
-            done = recorder.commit()
+            done = self.commit(recorder)
             for _, raw in recorder.acks(sorted(done.progressed | done.repeat)):
                 ack = verify_ack(raw, lambda _: self.key)
                 assert ack.seq >= self.acked
@@ -94,3 +101,6 @@ class GatewayRun:
         key = Checkpointer(ledger, GATEWAY_KEY, ORIGIN, 3_600).key
         found = ledger_audit.check(ledger, key)
         assert (found.findings, found.leaves) == ([], COUNT + 1)
+        if self._junk:
+            (count,) = ledger.quarantine_counts()
+            assert count.messages - count.not_kept == JUNK_KEPT < count.messages

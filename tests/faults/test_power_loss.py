@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+from edge_agent import reserve
 from edge_agent.config import AgentConfig
 from edge_agent.errors import CarbonError
 from edge_agent.outbox import Outbox
@@ -110,6 +111,11 @@ def found_state(path):
             return content_digest(db)
     except sqlite3.DatabaseError:
         return ""
+
+
+@pytest.fixture(autouse=True)
+def _small_reserve(monkeypatch):
+    monkeypatch.setattr(reserve, "RESERVE_BYTES", 1_000)
 
 
 @pytest.fixture(scope="module")
