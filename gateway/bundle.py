@@ -2,10 +2,14 @@
 
     manifest.cose        SHA-256 of every other file, signed by the gateway
     keys.cbor            public keys of the agents and of the gateway
+    documents.cbor, keys/<sha>.cose, approvals/<sha>.cose
+                         signed decisions about keys and configurations (``decisions``)
     configs/<sha>.cose   signed configuration messages
     lab/<sha>.cose       signed lab values, weighings and stocks, every version
+    lab/attachments/<sha>   files whose digests those name
     batches/<agent>.bin  per batch: seq (8 bytes), length (8 bytes), the signed bytes verbatim
     log/checkpoint, log/inclusion.cbor    that all of it stands in the log (``log_evidence``)
+    log/leaves.bin       the log's leaves, where they are not too many (``leaf_list``)
     month.cbor           what was reported, as text
     report.json, report.xlsx
 
@@ -26,10 +30,12 @@ from edge_agent.wire import cbor, cose
 from edge_agent.wire.cose import MessageType
 from edge_agent.wire.keys import PublicKey, Signer, key_id, public_key
 
-FORMAT = "carbon-bundle/1"
+FORMAT = "carbon-bundle/2"
 MANIFEST = "manifest.cose"
+ATTACHMENTS = "lab/attachments/"
 _NAME = re.compile(
     r"(manifest\.cose|keys\.cbor|month\.cbor|report\.json|report\.xlsx|log/checkpoint|log/inclusion\.cbor"
+    r"|documents\.cbor|log/leaves\.bin|(keys|approvals)/[0-9a-f]{64}\.cose|lab/attachments/[0-9a-f]{64}"
     r"|configs/[0-9a-f]{64}\.cose|lab/[0-9a-f]{64}\.cose|batches/[a-z0-9][a-z0-9_-]{0,31}\.bin)\Z"
 )
 _INDEX_BYTES = 16
@@ -165,7 +171,7 @@ def check_manifest(bundle: Bundle, trusted: Mapping[bytes, PublicKey]) -> Public
         return candidates[kid]
 
     verified = cose.verify(bundle.files[MANIFEST], MessageType.MANIFEST, find)
-    listed: dict[str, Any] = cbor.decode(verified.payload)["files"]
+    listed = _listed(verified.payload)
     for name in sorted(listed.keys() | bundle.files.keys() - {MANIFEST}):
         if name not in bundle.files:
             message = f"{name}: listed in the manifest but missing"
@@ -177,6 +183,16 @@ def check_manifest(bundle: Bundle, trusted: Mapping[bytes, PublicKey]) -> Public
             continue
         raise BundleError(message)
     return candidates[verified.kid]
+
+
+def _listed(manifest: bytes) -> dict[str, Any]:
+    """The files that a manifest lists, by name."""
+    plain = cbor.decode(manifest)
+    if plain["format"] != FORMAT:
+        message = f"{MANIFEST}: format {plain['format']!r:.40}; {FORMAT!r} is read here"
+        raise BundleError(message)
+    files: dict[str, Any] = plain["files"]
+    return files
 
 
 def agent_keys(bundle: Bundle) -> dict[str, list[PublicKey]]:
@@ -193,7 +209,11 @@ def person_keys(bundle: Bundle) -> dict[str, list[PublicKey]]:
 
 def lab_documents(bundle: Bundle) -> list[bytes]:
     """The signed lab documents, by name."""
-    return [content for name, content in sorted(bundle.files.items()) if name.startswith("lab/")]
+    return [
+        content
+        for name, content in sorted(bundle.files.items())
+        if name.startswith("lab/") and not name.startswith(ATTACHMENTS)
+    ]
 
 
 def fingerprint(key: PublicKey) -> str:

@@ -17,7 +17,7 @@ from edge_agent.wire import cbor, clock_rules, cose, merkle
 from edge_agent.wire.batch import Batch, VerifiedBatch
 from edge_agent.wire.chain import ChainHead, extend
 from edge_agent.wire.cose import MessageType
-from edge_agent.wire.keys import KeyRing, PublicKey
+from edge_agent.wire.keys import KeyRing, PublicKey, check_place
 from gateway.month import Points
 
 _BAD = 2
@@ -57,16 +57,60 @@ class _Column:
 
 
 @dataclass(slots=True)
+class ConfigUse:
+    """A run of an agent's batches under one configuration, and their earliest time [ns UTC]."""
+
+    agent: str
+    config: bytes
+    first_seq: int
+    last_seq: int
+    first_ns: int
+
+    def extend(self, batch: Batch) -> bool:
+        """Take up the agent's next batch; False when it begins another run."""
+        if (batch.agent, batch.config_sha256) != (self.agent, self.config):
+            return False
+        self.last_seq, self.first_ns = batch.seq, min(self.first_ns, batch.first_ns)
+        return True
+
+
+@dataclass(slots=True)
+class KeyUse:
+    """A run of an agent's batches signed by one key."""
+
+    agent: str
+    kid: bytes
+    first_seq: int
+    last_seq: int
+
+    def extend(self, verified: VerifiedBatch) -> bool:
+        """Take up the agent's next batch; False when it begins another run."""
+        if (verified.batch.agent, verified.key_id) != (self.agent, self.kid):
+            return False
+        self.last_seq = verified.batch.seq
+        return True
+
+
+@dataclass(slots=True)
 class BatchMarks:
     """What batches say of themselves beside their rows: clock state and software."""
 
     unsynced: set[int] = field(default_factory=set)
     inconsistent: set[int] = field(default_factory=set)
     software: set[bytes | None] = field(default_factory=set)
+    uses: list["ConfigUse"] = field(default_factory=list)
+    keys: list["KeyUse"] = field(default_factory=list)
 
-    def add(self, batch: Batch) -> None:
+    def add(self, verified: VerifiedBatch) -> None:
         """Note a batch; an hour is named by its start in ns."""
+        batch = verified.batch
+        if not (self.keys and self.keys[-1].extend(verified)):
+            self.keys.append(KeyUse(batch.agent, verified.key_id, batch.seq, batch.seq))
         self.software.add(batch.legal_sha256)
+        if not (self.uses and self.uses[-1].extend(batch)):
+            self.uses.append(
+                ConfigUse(batch.agent, batch.config_sha256, batch.seq, batch.seq, batch.first_ns)
+            )
         flags = clock_rules.own_flags(batch, None if batch.clock.src == "none" else _DRIFT_PPM)
         hour_ns = batch.last_ns // HOUR_NS * HOUR_NS
         if clock_rules.UNSYNCED in flags:
@@ -132,7 +176,7 @@ class BatchReader:
             column.times.append(time_ns)
             column.values.append(value)
         self.events.extend(verified.batch.events)
-        self.marks.add(verified.batch)
+        self.marks.add(verified)
         for flag in verified.flags:
             self.flags[flag] = self.flags.get(flag, 0) + 1
 
@@ -254,8 +298,8 @@ def replay(
 ) -> BatchRange:
     """Check an agent's batches one after the other and fill the reader with their rows.
 
-    Every signature, profile and place in the chain is checked by the same code that accepted
-    the batches in the first place.
+    Every signature, profile, place in the chain and key's right to that place is checked by the
+    same code that accepted the batches in the first place.
 
     Raises:
         EvidenceError: a batch is not authentic or does not follow the one before.
@@ -271,6 +315,7 @@ def replay(
             raise EvidenceGap(message)
         if head is None:
             head = ChainHead(seq - 1, verified.batch.prev)
+        check_place(ring.find(verified.key_id, site, agent), seq)
         head = extend(head, verified, hashes.get)
         hashes[seq] = verified.sha256
         configs.append(verified.batch.config_sha256)

@@ -5,6 +5,7 @@
     A3  every stored hash of leaf and node is what its children give
     A4  every checkpoint is signed, and states the root that the leaves give
     A5  every head of the log that an agent carried in a batch is one of this tree's
+    A6  every file that a lab document names is what its digest says
 
 Reads once, in memory that does not grow with the history, as of one moment while a gateway goes on
 writing; a finding names the leaf.
@@ -72,6 +73,9 @@ def _check(ledger: Reader, key: NoteKey, result: LedgerCheck) -> None:
         result.find(f"{size} leaves for {expected} documents")
     _check_tree(ledger, result)
     _check_checkpoints(ledger, key, result)
+    for sha256, content in ledger.attachments():  # A6
+        if hashlib.sha256(content).digest() != sha256:
+            result.find(f"attachment {sha256.hex()}: its content has another digest")
 
 
 def _documents(ledger: Reader) -> Iterator[tuple[bytes, str]]:

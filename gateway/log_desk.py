@@ -7,16 +7,21 @@ import threading
 from contextlib import closing
 from pathlib import Path
 
+from cryptography.hazmat.primitives.serialization import Encoding
 from pydantic import Field
 
 from edge_agent.clock import SystemClock
 from edge_agent.errors import CarbonError, ConfigError
-from edge_agent.wire import keys, notes
+from edge_agent.wire import certificates, keys, notes
 from edge_agent.wire.notes import NoteKey
 from gateway import checkpoints, tiles
 from gateway import config as config_
-from gateway.config import Section
+from gateway.config import GatewayConfig, Section
 from gateway.ledger import Ledger
+from gateway.trust import statements
+from gateway.trust.enrolment import pinned
+from gateway.trust.people import load_people
+from gateway.trust.persons import NEVER_NS
 from gateway.witness import Witness
 from gateway.witness_http import serving
 
@@ -55,16 +60,36 @@ def trust(args: argparse.Namespace) -> int:
     config = config_.load(args.config)
     with closing(Ledger(config.ledger_path)) as ledger:
         log = checkpoints.of_config(ledger, config).key
-        enrolled = [one.public.kid.hex() for one in ledger.key_ring().enrolments()]
+        enrolled = _without_enrolment(config, ledger)
     own = keys.load_signer(config.keys.ack).kid.hex()
     print(f"trusted = {json.dumps(sorted({own, *enrolled}), indent=2)}")
     print(f"quorum = {min(1, len(config.log.witnesses))}")
+    print(f'approval = "{config.approval}"')
     print(f'\n[log]\norigin = "{log.name}"\nkey = "{log.public.hex()}"')
+    for authority in pinned(config):
+        pem = authority.public_bytes(Encoding.PEM).decode("ascii")
+        print(f"\n[[ca]]\ncertificate = '''\n{pem}'''")
+    for person in load_people(config):
+        print(f"\n[[person]]\nname = {json.dumps(person.name, ensure_ascii=False)}")
+        print(f'key = "{person.public.spki.hex()}"\nroles = {json.dumps(sorted(person.roles))}')
+        if person.revoked_ns != NEVER_NS:
+            print(f"revoked = {certificates.from_ns(person.revoked_ns).isoformat()}")
     for one in config.log.witnesses:
         spki = keys.public_key(one.public_key.read_bytes()).spki
         public = notes.note_key(one.name, spki).public
         print(f'\n[[witness]]\nname = "{one.name}"\nkey = "{public.hex()}"')
     return 0
+
+
+def _without_enrolment(config: GatewayConfig, ledger: Ledger) -> list[str]:
+    """Ids of the agents' keys that a verifier has to be told: no CA stands for them."""
+    told = ledger.key_ring().enrolments()
+    if config.authorities:
+        decided = {
+            statements.unchecked(one.raw).get("spki") for one in ledger.documents.all("enrol")
+        }
+        told = [one for one in told if one.public.spki not in decided]
+    return [one.public.kid.hex() for one in told]
 
 
 def export(args: argparse.Namespace) -> int:

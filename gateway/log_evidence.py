@@ -136,6 +136,11 @@ def check(
     return Checked(head, key, len(leaves), tuple(cosigned))
 
 
+def indexes(bundle: Bundle, leaves: Mapping[str, bytes]) -> dict[str, int]:
+    """Where each leaf stands in the log, by its name, as ``check`` found it proven."""
+    return dict(zip(leaves, _proof(bundle.files[INCLUSION], len(leaves))["indexes"], strict=True))
+
+
 def _proof(content: bytes, count: int) -> dict[str, Any]:
     proof: dict[str, Any] = cbor.decode(content)
     good = (

@@ -93,7 +93,7 @@ def import_lab(args: argparse.Namespace) -> int:
     config = config_.load(args.config)
     with closing(Ledger(config.ledger_path)) as ledger:
         entries = lab.read_sheet(args.file, reports.zone_of(ledger, args.site))
-        return _enter(args, config, ledger, entries, _digest(args.file))
+        return _enter(args, config, ledger, entries, args.file)
 
 
 def _enter(
@@ -101,32 +101,40 @@ def _enter(
     config: GatewayConfig,
     ledger: Ledger,
     entries: list[Entry],
-    *own: bytes,
+    *own: Path,
 ) -> int:
     signer = keys.load_signer(args.key)
     spki = signer.public_spki()
     author = _author(config, spki)
     version = ledger.lab_versions(args.site, args.document) + 1
-    attachments = (*own, *map(_digest, args.attachment))
+    contents = [_content(path) for path in (*own, *args.attachment)]
+    attachments = tuple(hashlib.sha256(content).digest() for content in contents)
     now_ns = SystemClock().utc_ns()
     document = LabDocument(
         args.site, args.document, version, now_ns, author, tuple(entries), args.reason, attachments
     )
     raw = lab.sign(document, signer)
+    for content in contents:
+        ledger.add_attachment(content, now_ns)
     ledger.add_lab((args.site, args.document, version), raw, spki, now_ns)
     print(f"{args.document} v{version} by {author}: {len(entries)} entries")
     print(f"sha256 {hashlib.sha256(raw).hexdigest()}")
     return OK
 
 
-def _digest(path: Path) -> bytes:
-    """SHA-256 of a file.
+def _content(path: Path) -> bytes:
+    """A file that is kept beside the values and travels in the month's bundle.
 
     Raises:
-        ConfigError: it cannot be read.
+        ConfigError: it cannot be read or is too large.
     """
     try:
-        return hashlib.sha256(path.read_bytes()).digest()
+        size = path.stat().st_size
+        if size > lab.MAX_ATTACHMENT:
+            message = f"{size} bytes"
+            right = f"at most {lab.MAX_ATTACHMENT} bytes"
+            raise ConfigError(message, file=str(path), key="--attachment", right=right)
+        return path.read_bytes()
     except OSError as error:
         message = f"cannot be read: {error.strerror}"
         raise ConfigError(message, file=str(path), key="--attachment") from error
@@ -257,7 +265,7 @@ def _document(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--document", required=True, help="id; an id that exists is corrected")
     parser.add_argument("--key", type=Path, required=True, help="the person's private key")
     parser.add_argument("--reason", default="", help="needed for a correction")
-    text = "a file whose digest is signed with the values"
+    text = "a file kept with the values; its digest is signed"
     parser.add_argument("--attachment", type=Path, action="append", default=[], help=text)
 
 

@@ -78,8 +78,8 @@ def open_request(raw: bytes) -> Request:
         raise TrustError(message)
     try:
         fields = cbor.decode(raw)
-        purpose, csr = Purpose(fields["purpose"]), bytes(fields["csr"])
-        nonce, proof = bytes(fields["nonce"]), bytes(fields["proof"])
+        purpose = Purpose(fields["purpose"])
+        csr, nonce, proof = (_bytes(fields, name) for name in ("csr", "nonce", "proof"))
     except (EvidenceError, KeyError, TypeError, ValueError) as error:
         message = "not an enrolment request"
         raise TrustError(message) from error
@@ -111,12 +111,22 @@ def check_keychange(event: Mapping[str, Any], site: str, agent: str, head: Chain
             for this place.
     """
     try:
-        key = public_key(bytes(event["new_spki"]))
-        key.verify(bytes(event["proof"]), _change(site, agent, head.seq + 1, head.sha256, key.spki))
+        key = public_key(_bytes(event, "new_spki"))
+        change = _change(site, agent, head.seq + 1, head.sha256, key.spki)
+        key.verify(_bytes(event, "proof"), change)
     except (CarbonError, KeyError, TypeError, ValueError) as error:
         message = "the keychange has no proof of the new key for this batch"
         raise TrustError(message) from error
     return key
+
+
+def _bytes(fields: Mapping[str, Any], name: str) -> bytes:
+    """A byte string of a message; a number would make as many zeros."""
+    value = fields[name]
+    if type(value) is not bytes:
+        message = f"{name} is no byte string"
+        raise TypeError(message)
+    return value
 
 
 def _change(site: str, agent: str, seq: int, prev: bytes, spki: bytes) -> bytes:

@@ -16,7 +16,7 @@ from edge_agent.errors import TrustError
 from edge_agent.wire.batch import VerifiedBatch
 from edge_agent.wire.keys import KeyRing, PublicKey, check_place
 from gateway.trust.approvals import UNAPPROVED
-from gateway.trust.keybook import announced
+from gateway.trust.keyfold import announced
 
 Approvals = Callable[[str, str], Mapping[bytes, int]]
 """The approved configurations of a site's agent, each with the time from which it holds [ns]."""

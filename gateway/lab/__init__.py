@@ -5,6 +5,7 @@ document and states its reason. Both stay in the ledger; the month takes the new
 """
 
 from gateway.lab.document import (
+    MAX_ATTACHMENT,
     LabDocument,
     LabError,
     author_of,
@@ -14,16 +15,19 @@ from gateway.lab.document import (
     read_entry,
     sign,
 )
-from gateway.lab.evidence import Papers, check
+from gateway.lab.evidence import Papers, check, check_attachments, leaves
 from gateway.lab.sheet import read_sheet, time_ns
 
 __all__ = [
+    "MAX_ATTACHMENT",
     "LabDocument",
     "LabError",
     "Papers",
     "author_of",
     "check",
+    "check_attachments",
     "entries_of",
+    "leaves",
     "newest",
     "open_document",
     "read_entry",

@@ -22,6 +22,7 @@ from gateway.month.entries import ANALYSIS, STOCK, STOCK_QUANTITIES, WEIGHING
 
 FORMAT = 1
 MAX_ENTRIES = 2_000
+MAX_ATTACHMENT = 16 * 2**20
 KINDS = (ANALYSIS, WEIGHING, STOCK)
 _ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}\Z")
 _ITEM = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}\Z")

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from edge_agent.errors import UnknownKey
+from edge_agent.wire import merkle
 from edge_agent.wire.keys import PublicKey
 from gateway.lab.document import LabDocument, LabError, entries_of, open_document
 from gateway.month import Entry
@@ -38,6 +39,38 @@ class Papers:
             {sha256: self.raw[sha256] for _, sha256 in some},
             {name: keys for name, keys in self.persons.items() if name in authors},
         )
+
+
+def leaves(papers: Papers) -> dict[str, bytes]:
+    """Leaf data of the documents in the log, by a name that is unique in a bundle, in its order."""
+    found = {
+        f"lab/{one.id}/{one.version}": merkle.document_leaf(
+            "lab", one.site, one.id, one.version, bytes.fromhex(sha256)
+        )
+        for one, sha256 in zip(papers.documents, papers.raw, strict=True)
+    }
+    return dict(sorted(found.items()))
+
+
+def check_attachments(papers: Papers, files: Mapping[str, bytes]) -> tuple[int, int]:
+    """How many of the files that documents name are there, and how many are not.
+
+    Args:
+        papers: the documents.
+        files: content by SHA-256, hex.
+
+    Raises:
+        LabError: a file is not what its name says, or no document names it.
+    """
+    named = {sha256.hex() for one in papers.documents for sha256 in one.attachments}
+    for sha256, content in sorted(files.items()):
+        if sha256 not in named:
+            message = f"attachment {sha256}: no lab document names it"
+            raise LabError(message)
+        if hashlib.sha256(content).hexdigest() != sha256:
+            message = f"attachment {sha256}: its content has another digest than the one signed"
+            raise LabError(message)
+    return len(files), len(named - files.keys())
 
 
 def check(site: str, documents: Iterable[bytes], persons: Mapping[str, list[PublicKey]]) -> Papers:

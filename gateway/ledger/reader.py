@@ -192,6 +192,14 @@ class Reader:
         """How many versions of a lab document there are."""
         return lab.versions(self._db, site, name)
 
+    def attachment(self, sha256: bytes) -> bytes | None:
+        """A file that a lab document names; None when it was never handed in."""
+        return lab.attachment(self._db, sha256)
+
+    def attachments(self) -> Iterator[tuple[bytes, bytes]]:
+        """Digest and content of every file that lab documents name."""
+        return lab.attachments(self._db)
+
     def is_frozen(self, site: str, agent: str) -> bool:
         """Whether the agent waits for an operator's decision."""
         found = self._first(

@@ -64,6 +64,8 @@ CREATE TABLE IF NOT EXISTS lab_documents (
     id INTEGER PRIMARY KEY, site TEXT NOT NULL, name TEXT NOT NULL, version INTEGER NOT NULL,
     sha256 BLOB NOT NULL, raw BLOB NOT NULL, spki BLOB NOT NULL, received_ns INTEGER NOT NULL,
     UNIQUE (site, name, version)) STRICT;
+CREATE TABLE IF NOT EXISTS attachments (
+    sha256 BLOB PRIMARY KEY, content BLOB NOT NULL, received_ns INTEGER NOT NULL) STRICT;
 """
 _KEYS = {
     "batches": "site = new.site AND agent = new.agent AND seq = new.seq OR id = new.id",
@@ -75,6 +77,7 @@ _KEYS = {
     " OR number = new.number",
     "leaves": "position = new.position",
     "nodes": "level = new.level AND place = new.place",
+    "attachments": "sha256 = new.sha256",
     "lab_documents": "site = new.site AND name = new.name AND version = new.version OR id = new.id",
 }
 # The insert trigger closes a door: INSERT OR REPLACE deletes without firing delete triggers.

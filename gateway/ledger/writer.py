@@ -76,6 +76,10 @@ class Ledger(Reader):
             lab.add(self._db, place, raw, spki, received_ns)
             self.tree.append(leaf)
 
+    def add_attachment(self, content: bytes, received_ns: int) -> None:
+        """Keep a file that a lab document names by its digest; a known one stays."""
+        lab.add_attachment(self._db, content, received_ns)
+
     def quarantine(self, refusal: Refusal) -> None:
         """Keep the beginning of a refused message while there is room; count it always."""
         self.write(Evidence(refusals=[refusal]))

@@ -4,14 +4,13 @@ import io
 import json
 import re
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from openpyxl import Workbook
-from openpyxl.styles import Alignment, Font, PatternFill
-from openpyxl.utils import get_column_letter
+from openpyxl.styles import Alignment, Font
 from openpyxl.worksheet.properties import PageSetupProperties
 from openpyxl.worksheet.worksheet import Worksheet
 
@@ -19,15 +18,27 @@ from edge_agent.calc.windows import to_local
 from edge_agent.wire import cbor
 from gateway.evidence import BatchRange, Configuration
 from gateway.month import Month, MonthValue
+from gateway.reports import governance_sheet
+from gateway.reports.cells import cell, table
 
 FORMAT = "carbon-month/1"
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 _SAVED = re.compile(rb"(<dcterms:modified[^>]*>)[^<]*(</dcterms:modified>)")
-_HEAD = PatternFill("solid", fgColor="DCE6F1")
 
 
-def to_plain(month: Month, configuration: Configuration, ranges: Sequence[BatchRange]) -> Any:
-    """The report as plain values; numbers are decimal text so that nothing rounds them."""
+def to_plain(
+    month: Month,
+    configuration: Configuration,
+    ranges: Sequence[BatchRange],
+    governance: Mapping[str, Any],
+) -> Any:
+    """The report as plain values; numbers are decimal text so that nothing rounds them.
+
+    Args:
+        month: the computed values.
+        configuration: what they were computed with.
+        ranges: the batches behind them.
+        governance: keys and decisions (``governance.to_plain``).
+    """
     return {
         "format": FORMAT,
         "site": month.site,
@@ -55,6 +66,7 @@ def to_plain(month: Month, configuration: Configuration, ranges: Sequence[BatchR
         "parameters": [_value(value, ranges) for value in month.values],
         "effects": [_effect(event) for event in month.effects],
         "reservations": month.reservations,
+        "governance": governance,
     }
 
 
@@ -160,13 +172,6 @@ def month_record(plain: Any) -> bytes:
     )
 
 
-def cell(text: Any) -> Any:
-    """A text that no spreadsheet takes for a formula."""
-    if isinstance(text, str) and text.startswith(_FORMULA_STARTS):
-        return "'" + text
-    return text
-
-
 def to_xlsx(plain: Any) -> bytes:
     """The report as a workbook: values, effects, evidence."""
     book = Workbook()
@@ -176,6 +181,7 @@ def to_xlsx(plain: Any) -> bytes:
     _substitutions_sheet(book.create_sheet("substituted 替代"), plain)
     _effects_sheet(book.create_sheet("effects 效应"), plain)
     _evidence_sheet(book.create_sheet("evidence 证据"), plain)
+    governance_sheet.write(book.create_sheet("decisions 决定"), plain)
     for each in book.worksheets:  # printed, a page is as wide as the sheet
         each.page_setup.orientation = "landscape"
         each.page_setup.paperSize = each.PAPERSIZE_A3
@@ -202,14 +208,6 @@ def _without_times(xlsx: bytes) -> bytes:
     return out.getvalue()
 
 
-def _table(sheet: Worksheet, row: int, head: Sequence[str], widths: Sequence[int]) -> None:
-    for column, (text, width) in enumerate(zip(head, widths, strict=True), start=1):
-        place = sheet.cell(row, column, text)
-        place.font, place.fill = Font(bold=True), _HEAD
-        place.alignment = Alignment(wrap_text=True, vertical="top")
-        sheet.column_dimensions[get_column_letter(column)].width = width
-
-
 def _values_sheet(sheet: Worksheet, plain: Any) -> None:
     sheet.title = "month 月度参数"
     sheet["A1"] = f"{plain['site']}  {plain['month']}  {plain['sector']}"
@@ -233,7 +231,7 @@ def _values_sheet(sheet: Worksheet, plain: Any) -> None:
         "root 默克尔根",
         "note 备注",
     )
-    _table(sheet, 4, head, (30, 32, 17, 16, 16, 17, 50, 30, 30, 14, 14, 16, 14, 16, 24, 36))
+    table(sheet, 4, head, (30, 32, 17, 16, 16, 17, 50, 30, 30, 14, 14, 16, 14, 16, 24, 36))
     sheet.freeze_panes = "A5"
     for row, item in enumerate(plain["parameters"], start=5):
         batches = item["evidence"]["batches"]
@@ -289,7 +287,7 @@ def _substitutions_sheet(sheet: Worksheet, plain: Any) -> None:
         "unit 单位",
         "source 替代依据",
     )
-    _table(sheet, 1, head, (30, 17, 24, 14, 22, 18, 12, 60))
+    table(sheet, 1, head, (30, 17, 24, 14, 22, 18, 12, 60))
     zone = ZoneInfo(plain["timezone"])
     row = 1
     for item in plain["parameters"]:
@@ -323,7 +321,7 @@ def _effects_sheet(sheet: Worksheet, plain: Any) -> None:
         "group 组",
         "end reason 结束原因",
     )
-    _table(sheet, 1, head, (14, 14, 24, 24, 14, 12, 10, 16, 10, 20))
+    table(sheet, 1, head, (14, 14, 24, 24, 14, 12, 10, 16, 10, 20))
     zone = ZoneInfo(plain["timezone"])
     for row, item in enumerate(plain["effects"], start=2):
         start, end = (

@@ -4,6 +4,7 @@ The report reads the store. The same figures are then computed from the signed b
 ledger; a difference stops the report and names the series and hours.
 """
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from edge_agent.errors import CarbonError
 from edge_agent.readings import Event, Record
 from edge_agent.wire import cbor
 from edge_agent.wire.keys import KeyRing, PublicKey, Signer, public_key
-from gateway import bundle, lab, log_evidence, month
+from gateway import bundle, decisions, lab, leaf_list, log_evidence, month
 from gateway.evidence import (
     BatchRange,
     BatchReader,
@@ -28,7 +29,7 @@ from gateway.evidence import (
 from gateway.lab import Papers
 from gateway.ledger.reader import Reader as LedgerReader
 from gateway.month import LOOKBACK_NS, Month, Points
-from gateway.reports import render
+from gateway.reports import governance, render
 from gateway.reports.basis import basis
 
 
@@ -107,7 +108,11 @@ def make(
     """
     files: dict[str, bytes] = {}
     proof = prove(ledger, site, month_name, files)
-    plain = render.to_plain(proof.month, proof.configuration, proof.ranges)
+    files |= decisions.pack(ledger.documents.all(*decisions.FOLDERS, site=site))
+    papers = decisions.read(bundle.Bundle(files), site)
+    told = governance.to_plain(papers, proof.reader.marks.keys)
+    plain = render.to_plain(proof.month, proof.configuration, proof.ranges, told)
+    files |= _papers(ledger, proof.papers)
     files |= _log(ledger, site, proof, files)
     _compare(plain, _from_store(store, site, proof), proof)
     files |= {
@@ -117,7 +122,6 @@ def make(
         "keys.cbor": bundle.pack_keys(
             _keys(ledger, site, proof.ranges), signer.public_spki(), proof.papers.persons
         ),
-        **{f"lab/{sha256}.cose": raw for sha256, raw in proof.papers.raw.items()},
     }
     out.mkdir(parents=True, exist_ok=True)
     path = out / f"month-{site}-{month_name}.bundle"
@@ -132,11 +136,32 @@ def _log(
 ) -> dict[str, bytes]:
     """The log's proof of everything signed, when a checkpoint covers it."""
     leaves = log_evidence.leaves_of(site, proof.ranges, files)
+    leaves |= decisions.leaves(decisions.read(bundle.Bundle(dict(files)), site))
+    leaves |= lab.leaves(proof.papers)
     indexes = [ledger.tree.index_of(leaf) for leaf in leaves.values()]
     made = ledger.tree.checkpoint_from(max(index or 0 for index in indexes) + 1)
     if made is None:
         return {}
-    return log_evidence.pack(ledger.tree, made.size, made.note, made.key, leaves)
+    found = log_evidence.pack(ledger.tree, made.size, made.note, made.key, leaves)
+    return found | leaf_list.pack(ledger.tree, made.size)
+
+
+def _papers(ledger: LedgerReader, papers: Papers) -> dict[str, bytes]:
+    """The lab documents and the files they name, as far as these were handed in.
+
+    Raises:
+        EvidenceGap: a file was changed since.
+    """
+    files = {f"lab/{sha256}.cose": raw for sha256, raw in papers.raw.items()}
+    for sha256 in sorted({sha256 for one in papers.documents for sha256 in one.attachments}):
+        content = ledger.attachment(sha256)
+        if content is None:
+            continue
+        if hashlib.sha256(content).digest() != sha256:
+            message = f"attachment {sha256.hex()} was changed in the ledger"
+            raise EvidenceGap(message)
+        files[f"{bundle.ATTACHMENTS}{sha256.hex()}"] = content
+    return files
 
 
 def prove(ledger: LedgerReader, site: str, month_name: str, files: dict[str, bytes]) -> Proof:
@@ -238,7 +263,7 @@ def _from_store(store: MonthStore, site: str, proof: Proof) -> Any:
     configuration = proof.configuration
     given = basis(configuration, proof.papers.entries)
     computed = month.compute(given, proof.month.month, StoreReader(store, site), events)
-    return render.to_plain(computed, configuration, proof.ranges)
+    return render.to_plain(computed, configuration, proof.ranges, {})
 
 
 def _compare(proven: Any, stored: Any, proof: Proof) -> None:

@@ -21,15 +21,18 @@ from edge_agent.wire.cose import MessageType
 from edge_agent.wire.keys import PublicKey, Signer, key_id
 from gateway.ledger import Draft, Ledger
 from gateway.ledger.reader import Reader
-from gateway.trust import statements
+from gateway.trust import assent, statements
+from gateway.trust.assent import Approved, Use, objections
 from gateway.trust.changes import Change, changes
 from gateway.trust.people import People
 from gateway.trust.statements import Statement
 
+__all__ = [
+    "UNAPPROVED", "Approved", "Use", "Wish", "approved", "differences", "document", "make",
+    "objections", "take",
+]  # fmt: skip
 UNAPPROVED = "config_unapproved"
 """Flag in the ledger of a batch under a configuration that nobody approved."""
-Approved = Mapping[bytes, int]
-"""Approved configurations by digest, each with the time from which it holds [ns UTC]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +55,10 @@ def approved(ledger: Reader, people: People, site: str, agent: str) -> dict[byte
         if document.id != agent:
             continue
         try:
-            statement = _opened(document.raw, people, document.received_ns)
+            statement = assent.open_approval(document.raw, people, document.received_ns)
         except TrustError:
             continue
-        digest, from_ns = statement.fields["config"], statement.fields["valid_from"]
-        found[digest] = min(from_ns, found.pop(digest, from_ns))
+        assent.add(found, statement)
     return found
 
 
@@ -86,7 +88,7 @@ def take(ledger: Ledger, people: People, raw: bytes, at_ns: int) -> Statement:
     Raises:
         TrustError: names the rule that is broken; nothing was kept.
     """
-    statement = _opened(raw, people, at_ns)  # P1
+    statement = assent.open_approval(raw, people, at_ns)  # P1
     site, agent = statement.source
     digest, previous = statement.fields["config"], statement.fields["previous"]
     plain = document(ledger, site, agent, digest)  # P2
@@ -105,18 +107,6 @@ def take(ledger: Ledger, people: People, raw: bytes, at_ns: int) -> Statement:
 
 def _last(before: Sequence[bytes]) -> bytes | None:
     return before[-1] if before else None
-
-
-def _opened(raw: bytes, people: People, received_ns: int) -> Statement:
-    statement = statements.open_(raw, MessageType.APPROVAL, people, received_ns)
-    author = statement.fields["author"].strip()
-    if not author:
-        message = "the approval does not say who changed the configuration (author)"
-        raise TrustError(message)
-    if author.casefold() == statement.person.name.casefold():
-        message = f"{author} changed the configuration and cannot approve it: a second person must"
-        raise TrustError(message)
-    return statement
 
 
 def document(ledger: Reader, site: str, agent: str, digest: bytes) -> Mapping[str, object]:
@@ -148,33 +138,3 @@ def differences(
     """What a configuration changes against another; None: against nothing."""
     old = document(ledger, site, agent, before) if before else {}
     return changes(old, document(ledger, site, agent, after))
-
-
-@dataclass(frozen=True, slots=True)
-class Use:
-    """Batches of one agent under one configuration, and their first time [ns UTC]."""
-
-    agent: str
-    config: bytes
-    first_seq: int
-    last_seq: int
-    first_ns: int
-
-
-def objections(uses: Sequence[Use], holding: Mapping[str, Approved]) -> list[str]:
-    """What keeps a month from closing: batches under configurations nobody approved. Pure.
-
-    Args:
-        uses: which batches were made under which configuration.
-        holding: approved configurations by agent.
-    """
-    told = []
-    for use in uses:
-        from_ns = holding.get(use.agent, {}).get(use.config)
-        if from_ns is None or use.first_ns < from_ns:  # P5
-            why = "is not approved" if from_ns is None else "is approved for later batches only"
-            told.append(
-                f"batches {use.first_seq}-{use.last_seq} of {use.agent}: "
-                f"configuration {use.config.hex()[:16]} {why}"
-            )
-    return told

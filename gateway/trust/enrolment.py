@@ -120,6 +120,7 @@ def revoke(
     Raises:
         TrustError: no such key or batch.
     """
+    registrar.keys.refresh()
     one = registrar.keys.get(kid)
     if one is None:
         message = f"no key {kid.hex()} is enrolled"

@@ -11,7 +11,7 @@ from edge_agent.errors import BadSignature, EvidenceError, TrustError
 from edge_agent.wire import cbor, cose
 from edge_agent.wire.cose import MessageType
 from edge_agent.wire.keys import PublicKey, Signer
-from gateway.trust.people import People, Person, Role
+from gateway.trust.persons import People, Person, Role
 
 _OPTIONAL_BYTES = (bytes, type(None))
 _COMMON: dict[str, type | tuple[type, ...]] = {
@@ -113,6 +113,16 @@ def open_(raw: bytes, kind: MessageType, people: People, received_ns: int) -> St
         message = f"the {kind.value} says {fields['by']!a}, its key is {persons[0].name}'s"
         raise TrustError(message)
     return Statement(kind, persons[0], fields)
+
+
+def unchecked(raw: bytes) -> Mapping[str, Any]:
+    """What a statement says, believed by nobody yet: ``open_`` is what believes it.
+
+    Raises:
+        EvidenceError: it is not a message of the wire's shape.
+    """
+    fields = cbor.decode(cose.parse(raw).payload)
+    return fields if isinstance(fields, dict) else {}
 
 
 def _check(kind: MessageType, fields: Any) -> None:

@@ -1,12 +1,14 @@
 """A small signed month through ledger, store, report and bundle; every change is named."""
 
 import hashlib
+import importlib
 import io
 import json
 import subprocess
 import sys
 import tarfile
 import zipfile
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -127,6 +129,11 @@ def test_the_report_holds_what_was_read(month):
 def test_the_untouched_bundle_matches(month):
     verdict = verify_.verify(month[1].files[2])
     assert verdict.proven, verdict.difference
+    (second,) = [line for line in verdict.lines if line.startswith("7 second sums")]
+    assert second.partition("not: ")[2].split(", ") == [
+        "current_ka", "pot_voltage_v", "current_efficiency", "metal_faraday_t", "metal_difference",
+        "low_voltage_co2e_t",
+    ]  # fmt: skip
 
 
 def test_every_value_of_the_smelter_is_explained(month):
@@ -287,6 +294,33 @@ def test_a_gateway_that_signs_the_change_is_contradicted_by_the_rows(
     month, tmp_path, change, named
 ):
     assert named in changed(month, tmp_path, change, sign_again=True)
+
+
+DIVISORS = {
+    ("kWh", "MWh"): Decimal(1_000), ("Nm3", "10^4Nm3"): Decimal(1_000), ("kg", "t"): Decimal(1_000)
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("mistake", "told"),
+    [
+        (("potline", "DAY_S", 86_401), "cell_days of line1"),
+        (("potline", "MV_PER_V", 100), "aeo of line1"),
+        (("hours", "LOOKBACK_NS", -3_600 * NS), "metal_t of line1"),
+        (("hours", "_DIVISORS", DIVISORS), "fuel_amount of natural_gas"),
+    ],
+)
+def test_a_mistake_in_the_first_computation_shows_in_the_second(
+    month, tmp_path, monkeypatch, mistake, told
+):
+    """Report and verifier share the mistake, so all figures agree but the second sums."""
+    _, _, gateway, ledger, store = month
+    module, name, wrong = mistake
+    monkeypatch.setattr(importlib.import_module(f"gateway.month.{module}"), name, wrong)
+    made = reports.make(ledger, store, SITE, "2026-10", gateway, tmp_path)
+    verdict = verify_.verify(made.files[2])
+    assert verdict.difference.startswith(f"{told}: reported as")
+    assert "the second sums give" in verdict.difference
 
 
 def test_a_changed_store_row_stops_the_report(month, tmp_path):

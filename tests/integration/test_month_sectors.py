@@ -308,6 +308,12 @@ def test_the_bundle_is_verified_offline(made):
     verdict = verify_.verify(made[1].files[2])
     assert verdict.proven, verdict.difference
     assert any("1 documents" in line for line in verdict.lines)
+    (second,) = [line for line in verdict.lines if line.startswith("7 second sums")]
+    left = second.partition("not: ")[2].split(", ")
+    if made[0].name == "cm-001":
+        assert left == ["carbide_slag_rate"]
+    else:
+        assert all(name.startswith(("flow_", "unit_", "units_", "gas_")) for name in left)
 
 
 def test_a_trust_file_without_the_laboratory_s_key_refuses_the_bundle(cement, tmp_path):

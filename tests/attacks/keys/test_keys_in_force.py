@@ -164,9 +164,20 @@ def test_a_change_that_the_new_key_signs_itself_is_quarantined(plant):  # 32: no
         lambda head: keychange(ChainHead(head.seq, b"\x01" * 32), NEXT),
         lambda head: keychange(head, NEXT, proof=keychange(head, key(51))["proof"]),
         lambda head: keychange(head, NEXT, new_spki=b"no key"),
+        lambda head: keychange(head, NEXT, new_spki=2**50),
+        lambda head: keychange(head, NEXT, proof=2**50),
         lambda head: {k: v for k, v in keychange(head, NEXT).items() if k != "proof"},
     ],
-    ids=["no proof", "another seq", "another prev", "another key's", "no key", "without"],
+    ids=[
+        "no proof",
+        "another seq",
+        "another prev",
+        "another key's",
+        "no key",
+        "a number",
+        "a number as proof",
+        "without",
+    ],
 )
 def test_a_change_without_the_new_key_s_proof_changes_nothing(plant, signer, caplog, bad):  # 32
     plant.enrol(NEXT)

@@ -152,6 +152,13 @@ def test_what_is_no_request_is_refused_as_such(raw):
         wire_enrolment.open_request(raw)
 
 
+@pytest.mark.parametrize("name", ["csr", "nonce", "proof"])
+def test_a_number_where_bytes_belong_is_refused_before_it_becomes_zeros(registrar, signer, name):
+    fields = cbor.decode(requested(registrar, signer)) | {name: 2**50}
+    with pytest.raises(TrustError, match="not an enrolment request"):
+        wire_enrolment.open_request(cbor.encode(fields))
+
+
 # -- certificates (rows 35 to 37) -------------------------------------------------------------
 
 

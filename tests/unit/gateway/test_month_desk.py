@@ -1,5 +1,7 @@
 """``carbon-gateway lab``: what a laboratory types, and what it is told."""
 
+import hashlib
+
 import pytest
 
 from edge_agent import config as config_
@@ -82,6 +84,28 @@ def test_a_correction_needs_a_reason_and_leaves_the_old_version(office, capsys):
 def test_an_attachment_that_is_not_there_is_named(office, capsys):
     assert add("--attachment", "report.pdf") == 2
     assert "report.pdf: --attachment: cannot be read" in capsys.readouterr().err
+
+
+def test_a_file_swapped_under_the_same_name_is_another_file(office, tmp_path):  # 99
+    contents = (b"sulphur 1.63 %", b"sulphur 1.36 %")
+    for version, content in enumerate(contents):
+        (tmp_path / "report.pdf").write_bytes(content)
+        more = ("--reason", "typing error") if version else ()
+        assert add("--attachment", "report.pdf", *more) == 0
+    documents = reports.lab_papers(office, "al-001").documents
+    named = [sha256 for one in documents for sha256 in one.attachments]
+    assert named == [hashlib.sha256(content).digest() for content in contents]
+    assert [office.attachment(sha256) for sha256 in named] == list(contents)
+
+
+def test_a_file_that_is_too_large_is_named_and_nothing_is_signed(
+    office, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr(lab, "MAX_ATTACHMENT", 9)
+    (tmp_path / "report.pdf").write_bytes(bytes(10))
+    assert add("--attachment", "report.pdf") == 2
+    assert "report.pdf: --attachment: 10 bytes (at most 9 bytes)" in capsys.readouterr().err
+    assert office.lab_documents("al-001") == []
 
 
 def test_a_key_that_is_nobody_s_signs_nothing(office, capsys):

@@ -1,0 +1,194 @@
+"""A small smelter's month with everything a verifier judges: an enrolled key that was rotated and then
+revoked, two approved configurations, a corrected lab document with its file; all in one log."""
+
+import hashlib
+import json
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+
+import yaml
+from cryptography.hazmat.primitives.serialization import Encoding
+from enrolled_plant import AGENT, SITE, Plant, key
+
+from edge_agent import config as config_
+from edge_agent.pipeline import Pipeline
+from edge_agent.pipeline.parts import cut
+from edge_agent.pipeline.series import to_plain
+from edge_agent.readings import Sample
+from edge_agent.wire import batch as wire_batch
+from edge_agent.wire import cbor, notes
+from edge_agent.wire import enrolment as wire_enrolment
+from edge_agent.wire.batch import Batch, ClockState
+from edge_agent.wire.chain import ChainHead
+from edge_agent.wire.keys import public_key
+from gateway import lab, trust_file
+from gateway.checkpoints import Checkpointer
+from gateway.ingest import Verdict
+from gateway.month import Entry
+from gateway.reports import run as reports
+from gateway.store.base import Projection
+from gateway.store.sqlite import SqliteStore
+from gateway.trust import approvals
+from gateway.trust.approvals import Wish
+from gateway.trust.persons import People, Person
+
+NS = 10**9
+T0 = 1_790_784_000 * NS  # 2026-10-01 00:00 in Shanghai
+DAY = 86_400 * NS
+ORIGIN, WITNESS = "carbon-log/test", "witness.example"
+PLANTS = Path(__file__).resolve().parents[3] / "configs/plants"
+FIRST_KEY, SECOND_KEY, ANALYST, GATEWAY, LOG, SEEN = (key(n) for n in range(20, 26))
+CERTIFICATE = b"%PDF certificate of analysis 1042"
+CHANGE_AT, CONFIG_AT = 6, 10
+
+
+def _config(folder):
+    plain = yaml.safe_load((PLANTS / "aluminium.yaml").read_text(encoding="utf-8"))
+    for tag in plain["devices"][0]["tags"][1:]:
+        tag["repeat"]["to"] = 2
+    plain["potlines"][0]["pots"]["count"] = 2
+    plain["time"] = {"source": "device", "lateness_s": 5}
+    plain["control_plan"] = str(PLANTS / "aluminium.plan.yaml")
+    plain["author"] = "chen"
+    path = folder / "agent.yaml"
+    path.write_text(yaml.safe_dump(plain, allow_unicode=True), encoding="utf-8")
+    return config_.load(path)
+
+
+def _readings():
+    for second in range(7_500):
+        now = T0 + second * NS
+        high = 900 <= second < 960
+        yield Sample("line1.current", now, 300.0 + second % 7 / 10)
+        yield Sample("line1.pot001.voltage", now, 25.5 if high else 4.2 + second % 9 / 90)
+        yield Sample("line1.pot002.voltage", now, 4.1 + second % 11 / 90)
+        if second % 60 == 0:
+            yield Sample("r1.energy", now, (99_999_980 + second) % 100_000_000)
+            yield Sample("r2.energy", now, 4_294_960_000 + second)
+            yield Sample("gas.total", now, 123_000 + 3 * second)
+            yield Sample("scale.total", now, 2**53 + 1 + second // 600)
+
+
+class EnrolledMonth:
+    """The plant, its ledger, store and configurations; ``make`` writes report and bundle."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.plant = Plant(folder, approval=True)
+        analyst = Person("zhou", public_key(ANALYST.public_spki()), frozenset({"analyst"}))
+        self.people = People([*self.plant.people, analyst])
+        self.ledger, self.plant.clock.now_ns = self.plant.ledger, T0 - DAY
+        self.store = SqliteStore(folder / "store.sqlite")
+        self.plant.enrol(FIRST_KEY)
+        config = _config(folder)
+        self.documents = self._configurations(config)
+        self._send(config)
+        self.plant.revoke(FIRST_KEY, CHANGE_AT)
+        self._enter()
+        self.state()
+
+    def close(self):
+        self.ledger.close()
+        self.store.close()
+
+    def _configurations(self, config):
+        """The file's configuration, and the same with a smaller range: both approved."""
+        factors = config_.factors_of(config)
+        first = config_.effective(config, factors, to_plain(config))
+        plain = cbor.decode(first)
+        plain["devices"][0]["tags"][0]["range"] = [0, 499]
+        found = [first, cbor.encode(plain)]
+        for document in found:
+            self.plant.configure(FIRST_KEY, document)
+            self.approve(document)
+        return found
+
+    def approve(self, document, signer=None, author=""):
+        now_ns = self.plant.clock.now_ns
+        wish = Wish(SITE, AGENT, hashlib.sha256(document).digest(), author, "checked", "3.2", 0)
+        signer = signer or self.plant.approver
+        raw = approvals.make(self.ledger, self.plant.people, wish, signer, now_ns)
+        approvals.take(self.ledger, self.plant.people, raw, now_ns)
+
+    def _send(self, config):
+        pipeline, head = Pipeline(config, config_.factors_of(config)), ChainHead()
+        pipeline.feed(list(_readings()), 2**62)
+        for minute in range(1, 125, 7):
+            produce = pipeline.advance(T0 + minute * 60 * NS)
+            for columns, made in cut(produce.pieces, produce.events):
+                events = list(made)
+                times = [*columns.time_ns, *(event["t"] for event in events)]
+                self.plant.clock.now_ns = max(times) + 60 * NS
+                seq = head.seq + 1
+                if seq == CHANGE_AT:
+                    self.plant.enrol(SECOND_KEY)
+                    events.append(self._keychange(head, max(times)))
+                batch = Batch(
+                    SITE, AGENT, seq, head.sha256, bytes(16), min(times), max(times),
+                    (min(times) - T0 + DAY, max(times) - T0 + DAY), ClockState("ntp", sync=True),
+                    config_.digest(self.documents[seq >= CONFIG_AT]), "edge-agent/test",
+                    columns, events,
+                )  # fmt: skip
+                raw = wire_batch.sign(batch, FIRST_KEY if seq <= CHANGE_AT else SECOND_KEY)
+                assert self.plant.offer(raw) is Verdict.ACCEPTED, (seq, self.plant.reasons())
+                self.plant.settle()
+                self.store.write_many([Projection(SITE, AGENT, seq, columns, events)])
+                head = ChainHead(seq, hashlib.sha256(raw).digest())
+        self.head = head
+
+    @staticmethod
+    def _keychange(head, at_ns):
+        fields = wire_enrolment.keychange(SITE, AGENT, head, SECOND_KEY, b"certificate")
+        return {"t": at_ns, "type": "keychange", **fields}
+
+    def _enter(self):
+        self.ledger.add_attachment(CERTIFICATE, T0)
+        for version, value in enumerate(("1.52", "1.55"), start=1):
+            entry = Entry("analysis", "coke", "sulphur", Decimal(value), "%", T0 + NS)
+            paper = lab.LabDocument(
+                SITE, "october", version, T0 + version * NS, "zhou", (entry,),
+                "typing error" if version > 1 else "", (hashlib.sha256(CERTIFICATE).digest(),),
+            )  # fmt: skip
+            raw = lab.sign(paper, ANALYST)
+            self.ledger.add_lab((SITE, "october", version), raw, ANALYST.public_spki(), T0)
+
+    def state(self):
+        """A checkpoint of the log as it is, with a witness's signature."""
+        made = Checkpointer(self.ledger, LOG, ORIGIN, 3_600).now(self.plant.clock.now_ns)
+        head, _ = notes.parse(made.note)
+        self.ledger.tree.add_cosignature(made.size, WITNESS, notes.cosign(head, WITNESS, SEEN, 7))
+
+    def make(self, out="out"):
+        return reports.make(
+            self.ledger, self.store, SITE, "2026-10", GATEWAY, self.folder / out
+        ).files[2]
+
+    def trust_text(self, *, ca=None, approval="required", persons=None, trusted=None, without=()):
+        """A complete trust file, or one with parts changed."""
+        ca = ca or self.plant.ca.certificate
+        log = notes.note_key(ORIGIN, LOG.public_spki())
+        seen = notes.note_key(WITNESS, SEEN.public_spki())
+        parts = {
+            "trusted": f"trusted = {json.dumps(trusted or [GATEWAY.kid.hex()])}",
+            "quorum": "quorum = 1",
+            "approval": f'approval = "{approval}"',
+            "log": f'[log]\norigin = "{ORIGIN}"\nkey = "{log.public.hex()}"',
+            "witness": f'[[witness]]\nname = "{WITNESS}"\nkey = "{seen.public.hex()}"',
+            "ca": f"[[ca]]\ncertificate = '''\n{ca.public_bytes(Encoding.PEM).decode()}'''",
+            "person": "\n".join(map(_person, persons or self.people)),
+        }
+        return "\n".join(text for name, text in parts.items() if name not in without) + "\n"
+
+    def trust(self, **changes):
+        path = self.folder / "trust.toml"
+        path.write_text(self.trust_text(**changes), encoding="utf-8")
+        return trust_file.load(path)
+
+
+def _person(one):
+    text = f'[[person]]\nname = "{one.name}"\nkey = "{one.public.spki.hex()}"\n'
+    text += f"roles = {json.dumps(sorted(one.roles))}\n"
+    if one.revoked_ns < 2**63 - 1:
+        text += f"revoked = {datetime.fromtimestamp(one.revoked_ns // NS, UTC).isoformat()}\n"
+    return text
