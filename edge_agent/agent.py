@@ -13,13 +13,14 @@ from edge_agent import __version__
 from edge_agent import config as config_
 from edge_agent.acks import LOG_HEAD, Identity
 from edge_agent.acquisition import Acquisition, DeviceState, DeviceStatus
-from edge_agent.clock import NS_PER_S, Clock, ClockTable, DeviceClock, SystemClock
+from edge_agent.clock import NS_PER_S, Clock, ClockTable, DeviceClock, StepWatch, SystemClock
 from edge_agent.config import AgentConfig
 from edge_agent.errors import SignerUnavailable, StoreError
 from edge_agent.expiry import Watch, files_of
 from edge_agent.health import Health, write_status
 from edge_agent.keystore import AgentSigner, Keystore
 from edge_agent.legal import boot_id, legal_digest
+from edge_agent.losses import Losses
 from edge_agent.outbox import Outbox, OutboxFull
 from edge_agent.pipeline import Pipeline
 from edge_agent.pipeline.journal import Reading, decode_readings, encode_readings
@@ -141,10 +142,11 @@ class Agent:
         self._unsaved: list[Reading] = []
         self._journal_ns = 0
         self._clocks = ClockTable()
-        self._offset_ns: int | None = None
-        self._lost: list[Event] = []
+        steps = config.time.source == "system"
+        self._watch = StepWatch(config.time.max_clock_step_s * NS_PER_S if steps else None)
+        self._losses = Losses()
         self._pending: list[Event] = []
-        self._steps, self._announce = 0, False
+        self._announce = False
         self._log: LogHead | None = None
 
     async def run(self) -> None:
@@ -274,33 +276,32 @@ class Agent:
         self._journal_ns = now_ns
         try:
             self._outbox.journal(encode_readings(self._unsaved))
-        except OutboxFull as error:
+            self._unsaved.clear()
+        except OutboxFull as error:  # tried again next time; the next batch ends the wait
             self._alarm("disk_full", error)
-        self._unsaved.clear()
+
+    def _save_state(self) -> None:
+        try:
+            self._outbox.save_state(self._pipeline.dump())
+            self._unsaved.clear()
+        except OutboxFull as error:  # state and journal on disk still belong together
+            self._alarm("disk_full", error)
 
     def _clock_events(self, now_ns: int) -> list[Event]:
         """A wall clock that moved against the monotonic one, by more than is configured."""
-        if self.config.time.source == "device":
-            return []
-        offset_ns = now_ns - self._clock.monotonic_ns()
-        before, self._offset_ns = self._offset_ns, offset_ns
-        limit_ns = self.config.time.max_clock_step_s * NS_PER_S
-        if before is None or abs(offset_ns - before) <= limit_ns:
-            return []
-        self._steps += 1
-        return [self._event("clock_step", step_ns=offset_ns - before)]
+        step_ns = self._watch.step_ns(now_ns, self._clock.monotonic_ns())
+        return [self._event("clock_step", step_ns=step_ns)] if step_ns else []
 
     def _seal(self, new_pieces: Sequence[Columns], new_events: Sequence[Event]) -> None:
         """Sign what was produced and commit it with the state it ends with."""
         pieces, events = self._scribe.with_waiting(new_pieces, [*self._pending, *new_events])
         self._pending = []
         self._log = LogHead.load(self._outbox.get(LOG_HEAD), self.config.keys.log_origin)
-        if not pieces and not events and not self._lost:
-            self._outbox.save_state(self._pipeline.dump())
-            self._unsaved.clear()
+        if not pieces and not events and not self._losses.events:
+            self._save_state()
             return
         try:
-            parts = cut(pieces, [*self._resumed(), *self._lost, *events])
+            parts = cut(pieces, [*self._resumed(), *self._losses.events, *events])
             signed = self._scribe.sign(parts, self._head, self._batch)
             self._outbox.commit(signed.raws, signed.head, self._pipeline.dump(), signed.keep)
         except SignerUnavailable as error:
@@ -311,11 +312,10 @@ class Agent:
         except OutboxFull as error:
             self._refused(pieces, events, "outbox_full", error)
             return
-        if self._log is not None and self._log.seq is None:
-            self._outbox.put(LOG_HEAD, self._log.carried_by(self._head.seq + 1).dump())
         self._scribe.committed(signed)
+        self._note_log(signed.head.seq - len(signed.raws) + 1)
         self._head = signed.head
-        self._lost.clear()
+        self._losses.events.clear()
         self._unsaved.clear()
         self._journal_ns = self._clock.monotonic_ns()
         self.health.batches += len(signed.raws)
@@ -323,6 +323,14 @@ class Agent:
         if self.health.alarm in _PASSING_ALARMS:
             self.health.alarm = ""
         self._uplink.wake_threadsafe()
+
+    def _note_log(self, seq: int) -> None:
+        """Remember which batch carries the newest head of the log, the first time one does."""
+        if self._log is not None and self._log.seq is None:
+            try:
+                self._outbox.put(LOG_HEAD, self._log.carried_by(seq).dump())
+            except OutboxFull as error:  # the next batch carries it again
+                log.warning("log_head not noted: %s", error)
 
     def _batch(self, columns: Columns, events: Sequence[Event], head: ChainHead) -> Batch:
         times = [*columns.time_ns, *(int(event["t"]) for event in events)]
@@ -337,7 +345,7 @@ class Agent:
             first_ns=first_ns,
             last_ns=last_ns,
             mono=(self._clocks.mono_at(first_ns), self._clocks.mono_at(last_ns)),
-            clock=_clock_state(self.config, self._clock, self._steps),
+            clock=_clock_state(self.config, self._clock, self._watch.steps),
             config_sha256=self._config_sha256,
             software=f"edge-agent/{__version__}",
             columns=columns,
@@ -352,17 +360,10 @@ class Agent:
         """There is no room: say loudly what is lost, and put it into the next batch."""
         self._alarm(alarm, error)
         self._unsaved.clear()
-        times = [time_ns for columns in pieces for time_ns in columns.time_ns]
-        count = len(times)
-        self.health.lost_records += count
-        times += [int(event["t"]) for event in events]
-        previous = self._lost[0] if self._lost else None
-        count += int(previous["count"]) if previous else 0
-        first_ns = min([*times, int(previous["from"])] if previous else times)
-        last_ns = max([*times, int(previous["to"])] if previous else times)
-        self._lost = [self._event("lost_records", count=count, to=last_ns, **{"from": first_ns})]
+        self.health.lost_records += self._losses.add(pieces, events, self._clock.utc_ns())
 
     def _alarm(self, name: str, error: Exception) -> None:
-        if self.health.alarm != name:
+        milder = name == "disk_full" and self.health.alarm == "outbox_full"
+        if self.health.alarm != name and not milder:
             log.error("%s: %s", name, error)
-        self.health.alarm = name
+            self.health.alarm = name

@@ -175,3 +175,22 @@ class ClockTable:
         since_ns = utc_ns - self.utc_ns[-1]
         drift_ns = since_ns - (mono_ns - self.mono_ns[-1])
         return 0 <= since_ns < _TABLE_SPACING_NS and abs(drift_ns) < NS_PER_S // 1000
+
+
+class StepWatch:
+    """Sees the wall clock move against the monotonic one; ``steps`` counts since the start."""
+
+    def __init__(self, limit_ns: float | None) -> None:
+        """Moves of more than this are steps; None switches the watch off."""
+        self.steps = 0
+        self._limit_ns = limit_ns
+        self._offset_ns: int | None = None
+
+    def step_ns(self, utc_ns: int, mono_ns: int) -> int:
+        """How far UTC stepped since the last call; 0 when it did not."""
+        offset_ns = utc_ns - mono_ns
+        before, self._offset_ns = self._offset_ns, offset_ns
+        if self._limit_ns is None or before is None or abs(offset_ns - before) <= self._limit_ns:
+            return 0
+        self.steps += 1
+        return offset_ns - before

@@ -4,16 +4,24 @@ One SQLite file (WAL, synchronous=FULL). Acked batches stay while there is room 
 out first, so that a gateway restored from a backup can be given what it lost. Between two batches the journal keeps the readings that
 arrived, so that after a kill the state plus the journal is where the agent was. Only a signed
 ack makes a batch removable. Blocking: call it off the event loop.
+
+A power cut leaves the last transaction whole (SQLite's promise on a disk that flushes when told
+to; tests/faults/test_power_loss.py). Where a disk broke its own, a check at start and at each use
+refuses with ``OutboxDamaged``, which says what to do.
 """
 
 import hashlib
 import sqlite3
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from edge_agent.errors import StoreError
+from edge_agent.outbox_file import OutboxDamaged, OutboxFile, OutboxFull
 from edge_agent.wire.chain import ChainHead
+
+__all__ = ["Outbox", "OutboxDamaged", "OutboxFull", "OutboxInUse", "Stored"]
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS batches(
@@ -23,10 +31,6 @@ CREATE TABLE IF NOT EXISTS configs(sha256 BLOB PRIMARY KEY, raw BLOB NOT NULL) S
 CREATE TABLE IF NOT EXISTS journal(id INTEGER PRIMARY KEY, readings BLOB NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS meta(key TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT;
 """
-
-
-class OutboxFull(StoreError):
-    """The configured limit, or the disk, is reached; nothing was written."""
 
 
 class OutboxInUse(StoreError):
@@ -46,13 +50,13 @@ class Outbox:
     """Batches until they are acked, the calculation state, and the journal."""
 
     def __init__(self, path: Path, max_bytes: int, retain_bytes: int = 0) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=FULL")
-        self._db.executescript(_SCHEMA)
+        self._file = OutboxFile(path)
+        self._db = self._file.db
         self._max_bytes, self._retain_bytes = max_bytes, retain_bytes
-        self._bytes, self._acked_bytes = self._size(0), self._size(1)
+        with self._file.opening():
+            self._db.executescript(_SCHEMA)
+            self._bytes, self._acked_bytes = self._size(0), self._size(1)
+            _check_head(self, path, self._db)
 
     def _size(self, acked: int) -> int:
         query = "SELECT coalesce(sum(length(raw)), 0) FROM batches WHERE acked = ?"
@@ -91,7 +95,7 @@ class Outbox:
         Raises:
             OutboxInUse: it holds a batch, an ack, a state or readings; nothing was written.
         """
-        with _Transaction(self._db):
+        with self._file.written(), self._file.transaction():
             state, journal = self.state()
             batches = self.after(0, 1)
             if self.head.seq or self.acked or batches or state is not None or journal:
@@ -101,12 +105,20 @@ class Outbox:
             self._put("head", place)
             self._put("acked", place)
             for key, value in keep.items():
-                self.put(key, value)
+                self._put(f"x.{key}", value)
 
     def state(self) -> tuple[bytes | None, list[bytes]]:
-        """The calculation state, and the journal's readings since, oldest first."""
-        row = self._db.execute("SELECT value FROM meta WHERE key = 'state'").fetchone()
-        journal = self._db.execute("SELECT readings FROM journal ORDER BY id").fetchall()
+        """The calculation state, and the journal's readings since, oldest first.
+
+        Raises:
+            OutboxDamaged: they are not as they were written.
+        """
+        with self._file.sound():
+            row = self._db.execute("SELECT value FROM meta WHERE key = 'state'").fetchone()
+            told = self._db.execute("SELECT value FROM meta WHERE key = 'state_sha256'").fetchone()
+            if row and told and hashlib.sha256(row[0]).digest() != told[0]:
+                raise OutboxDamaged(self._file.path, "the calculation state has another digest")
+            journal = self._db.execute("SELECT readings FROM journal ORDER BY id").fetchall()
         return (row[0] if row else None), [item[0] for item in journal]
 
     def commit(
@@ -131,41 +143,58 @@ class Outbox:
         if self._bytes + size > self._max_bytes:
             message = f"outbox holds {self._bytes} unacked bytes; {self._max_bytes} are allowed"
             raise OutboxFull(message)
+        while True:
+            try:
+                self._store(batches, head, state, keep or {})
+            except sqlite3.OperationalError as error:
+                if not self._drop_oldest(2 * size):  # acked batches go first
+                    raise self._file.full(error) from error
+            else:
+                self._bytes += size
+                return
+
+    def _store(
+        self, batches: Sequence[bytes], head: ChainHead, state: bytes, keep: Mapping[str, bytes]
+    ) -> None:
         first = head.seq - len(batches) + 1
         rows = [
             (first + place, hashlib.sha256(raw).digest(), raw, 0)
             for place, raw in enumerate(batches)
         ]
-        try:
-            with _Transaction(self._db):
-                self._db.executemany("INSERT INTO batches VALUES(?, ?, ?, ?)", rows)
-                self._put("head", head.seq.to_bytes(8, "big") + head.sha256)
-                self._put("state", state)
-                for key, value in (keep or {}).items():
-                    self.put(key, value)
-                self._db.execute("DELETE FROM journal")
-        except sqlite3.OperationalError as error:
-            if self._acked_bytes:  # the disk is full: acked batches go first
-                self._make_room(size)
-                self.commit(batches, head, state, keep)
-                return
-            message = f"outbox cannot be written: {error}"
-            raise OutboxFull(message) from error
-        self._bytes += size
+        with self._file.transaction():
+            self._db.executemany("INSERT INTO batches VALUES(?, ?, ?, ?)", rows)
+            self._put("head", head.seq.to_bytes(8, "big") + head.sha256)
+            self._put_state(state)
+            for key, value in keep.items():
+                self._put(f"x.{key}", value)
+            self._db.execute("DELETE FROM journal")
 
-    def _make_room(self, size: int) -> None:
-        """Free twice the size from the acked batches; pages freed are used again."""
-        try:
-            with _Transaction(self._db):
-                self._drop_acked(2 * size)
-        except sqlite3.OperationalError:
-            self._acked_bytes = 0  # not even that can be written
+    def _drop_oldest(self, size: int) -> bool:
+        """Drop that many bytes of acked batches; whether any went. Freed pages are used again."""
+        before = self._acked_bytes
+
+        def drop() -> None:
+            with self._file.transaction():
+                self._drop_acked(size)
+
+        with suppress(sqlite3.OperationalError):
+            self._file.free(drop)
+        self._acked_bytes = self._size(1)
+        return self._acked_bytes < before
 
     def save_state(self, state: bytes) -> None:
-        """Store the state alone (no batch came of the readings); clears the journal."""
-        with _Transaction(self._db):
-            self._put("state", state)
+        """Store the state alone (no batch came of the readings); clears the journal.
+
+        Raises:
+            OutboxFull: the disk is full; state and journal are as before.
+        """
+        with self._file.written(), self._file.transaction():
+            self._put_state(state)
             self._db.execute("DELETE FROM journal")
+
+    def _put_state(self, state: bytes) -> None:
+        self._put("state", state)
+        self._put("state_sha256", hashlib.sha256(state).digest())
 
     def journal(self, readings: bytes) -> None:
         """Keep readings until the next commit.
@@ -173,26 +202,35 @@ class Outbox:
         Raises:
             OutboxFull: the disk is full.
         """
-        try:
+        with self._file.written():
             self._db.execute("INSERT INTO journal(readings) VALUES(?)", (readings,))
-        except sqlite3.OperationalError as error:
-            message = f"journal cannot be written: {error}"
-            raise OutboxFull(message) from error
 
     def put_config(self, sha256: bytes, raw: bytes) -> None:
-        """Keep a signed configuration message under its document's digest."""
-        self._db.execute("INSERT OR REPLACE INTO configs VALUES(?, ?)", (sha256, raw))
+        """Keep a signed configuration message under its document's digest.
+
+        Raises:
+            OutboxFull: the disk is full.
+        """
+        with self._file.written():
+            self._db.execute("INSERT OR REPLACE INTO configs VALUES(?, ?)", (sha256, raw))
 
     def configs(self) -> list[bytes]:
         """Signed configuration messages that unacked batches may need, oldest first."""
         return [row[0] for row in self._db.execute("SELECT raw FROM configs ORDER BY rowid")]
 
     def after(self, seq: int, count: int) -> list[Stored]:
-        """The next batches after a number, in order."""
-        rows = self._db.execute(
-            "SELECT seq, sha256, raw FROM batches WHERE seq > ? ORDER BY seq LIMIT ?", (seq, count)
-        )
-        return [Stored(*row) for row in rows]
+        """The next batches after a number, in order.
+
+        Raises:
+            OutboxDamaged: one of them is not as it was signed.
+        """
+        query = "SELECT seq, sha256, raw FROM batches WHERE seq > ? ORDER BY seq LIMIT ?"
+        with self._file.sound():
+            found = [Stored(*row) for row in self._db.execute(query, (seq, count))]
+            for item in found:
+                if hashlib.sha256(item.raw).digest() != item.sha256:
+                    raise OutboxDamaged(self._file.path, f"batch {item.seq} has another digest")
+        return found
 
     def hash_at(self, seq: int) -> bytes | None:
         """Hash of a batch that is still here, or of the last acked one."""
@@ -205,18 +243,28 @@ class Outbox:
         return None
 
     def ack(self, seq: int, sha256: bytes) -> None:
-        """Everything up to this batch is durable at the gateway; the oldest beyond the room go."""
+        """Everything up to this batch is durable at the gateway; the oldest beyond the room go.
+
+        Raises:
+            OutboxFull: the disk is full; nothing changed, and the ack will come again.
+        """
         # Only the rows between the two acks are looked at: a backlog may hold tens of thousands.
-        span = (self.acked, seq)
+        span, before, size = (self.acked, seq), self._acked_bytes, 0
         query = "SELECT coalesce(sum(length(raw)), 0) FROM batches WHERE seq > ? AND seq <= ?"
-        try:
-            with _Transaction(self._db):
+
+        def write() -> None:
+            nonlocal size
+            self._acked_bytes = before
+            with self._file.transaction():
                 size = int(self._db.execute(query, span).fetchone()[0])
                 self._db.execute("UPDATE batches SET acked = 1 WHERE seq > ? AND seq <= ?", span)
                 self._put("acked", seq.to_bytes(8, "big") + sha256)
                 self._acked_bytes += size
                 self._drop_acked(self._acked_bytes - self._retain_bytes)
-        except sqlite3.Error:
+
+        try:
+            self._file.urgent(write)
+        except (StoreError, sqlite3.Error):
             self._acked_bytes = self._size(1)
             raise
         self._bytes -= size
@@ -239,21 +287,23 @@ class Outbox:
         return bytes(row[0]) if row else None
 
     def put(self, key: str, value: bytes) -> None:
-        """Store a small durable value of the agent."""
-        self._put(f"x.{key}", value)
+        """Store a small durable value of the agent.
+
+        Raises:
+            OutboxFull: the disk is full.
+        """
+        self._file.urgent(lambda: self._put(f"x.{key}", value))
 
     def _put(self, key: str, value: bytes) -> None:
         self._db.execute("INSERT OR REPLACE INTO meta VALUES(?, ?)", (key, value))
 
 
-class _Transaction:
-    """BEGIN IMMEDIATE … COMMIT, rolled back on any exception."""
-
-    def __init__(self, db: sqlite3.Connection) -> None:
-        self._db = db
-
-    def __enter__(self) -> None:
-        self._db.execute("BEGIN IMMEDIATE")
-
-    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
-        self._db.execute("ROLLBACK" if kind else "COMMIT")
+def _check_head(outbox: Outbox, path: Path, db: sqlite3.Connection) -> None:
+    """The last batch made is here as it was signed, unless it was acked and dropped."""
+    head = outbox.head
+    newest = db.execute("SELECT max(seq) FROM batches").fetchone()[0]
+    if newest is not None and newest != head.seq:
+        raise OutboxDamaged(path, f"its newest batch is {newest}, its head {head.seq}")
+    found = outbox.hash_at(head.seq) if head.seq else head.sha256
+    if found != head.sha256:
+        raise OutboxDamaged(path, f"batch {head.seq} is not the one that was made last")

@@ -19,7 +19,7 @@ from edge_agent.clock import NS_PER_S, Clock
 from edge_agent.config import Mqtt
 from edge_agent.errors import NoAnswer, SignerUnavailable
 from edge_agent.health import Health
-from edge_agent.outbox import Outbox
+from edge_agent.outbox import Outbox, OutboxFull
 from edge_agent.wire.messages import Status, sign_status
 from edge_agent.wire.tls import TlsClient
 
@@ -255,7 +255,12 @@ class Uplink:
     async def _receive(self) -> None:
         while True:
             payload = await self._inbox.get()
-            outcome = await self._in_thread(self._acks.obey, payload)
+            try:
+                outcome = await self._in_thread(self._acks.obey, payload)
+            except OutboxFull as error:  # the gateway repeats its ack until this can be noted
+                log.error("ack not noted: %s", error)  # noqa: TRY400  the cause says all
+                self._health.alarm = self._health.alarm or "disk_full"
+                continue
             if outcome.want_config:
                 await self._announce()
             if outcome.resend_after is not None:

@@ -12,9 +12,10 @@ from edge_agent.errors import EvidenceError
 from edge_agent.readings import Event, Record
 from edge_agent.wire import cbor
 from edge_agent.wire.keys import KeyRing
-from gateway.ingest.recorder import catch_up, contents
+from gateway.ingest.recorder import catch_up, contents, set_aside
 from gateway.ledger import Ledger, LedgerRow
 from gateway.store import PointStore, Projection
+from gateway.trust.clocks import Aside
 
 _HOUR_NS = 3600 * 10**9
 _DAY_NS = 24 * _HOUR_NS
@@ -54,13 +55,13 @@ def compare(ledger: Ledger, store: PointStore, site: str) -> list[Difference]:
     for agent in ledger.agents(site):
         if not ledger.contiguous(site, agent):
             raise LedgerDamage(f"{site}/{agent}: the chain has a hole")
-    keys = ledger.key_ring()
+    judge = (ledger.key_ring(), set_aside(ledger, site))
     known = set(store.series(site))
     expected_events: Counter[bytes] = Counter()
     found: list[Difference] = []
     for start_ns, end_ns, recorded in _windows(ledger, site):
         expected: dict[_Key, Record] = {}
-        for batch in _batches(ledger, site, (start_ns, end_ns), keys) if recorded else ():
+        for batch in _batches(ledger, site, (start_ns, end_ns), judge) if recorded else ():
             if start_ns <= batch.first_ns:
                 expected_events.update(map(cbor.encode, batch.contents.events))
             for record in batch.contents.columns.records():
@@ -104,22 +105,24 @@ class _Batch:
     contents: Projection
 
 
-def _batches(ledger: Ledger, site: str, window: tuple[int, int], keys: KeyRing) -> list[_Batch]:
+def _batches(
+    ledger: Ledger, site: str, window: tuple[int, int], judge: tuple[KeyRing, Aside]
+) -> list[_Batch]:
     """The window's batches of all agents, verified again, in order of arrival."""
     batches: list[_Batch] = []
     for agent in ledger.agents(site):
         seqs = ledger.window(site, agent, *window)
         batches.extend(
-            _Batch(row.number, row.first_ns, _verified(row, keys))
+            _Batch(row.number, row.first_ns, _verified(row, *judge))
             for row in (ledger.batches(site, agent, *seqs) if seqs else ())
             if row.first_ns < window[1] and row.last_ns >= window[0]
         )
     return sorted(batches, key=lambda batch: batch.number)
 
 
-def _verified(row: LedgerRow, keys: KeyRing) -> Projection:
+def _verified(row: LedgerRow, keys: KeyRing, aside: Aside) -> Projection:
     try:
-        return contents(row, keys)
+        return contents(row, keys, aside)
     except EvidenceError as error:
         raise LedgerDamage(f"{row.site}/{row.agent} batch {row.seq}: {error}") from error
 

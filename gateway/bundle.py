@@ -35,7 +35,7 @@ MANIFEST = "manifest.cose"
 ATTACHMENTS = "lab/attachments/"
 _NAME = re.compile(
     r"(manifest\.cose|keys\.cbor|month\.cbor|report\.json|report\.xlsx|log/checkpoint|log/inclusion\.cbor"
-    r"|documents\.cbor|log/leaves\.bin|(keys|approvals)/[0-9a-f]{64}\.cose|lab/attachments/[0-9a-f]{64}"
+    r"|documents\.cbor|log/leaves\.bin|(keys|approvals|clocks)/[0-9a-f]{64}\.cose|lab/attachments/[0-9a-f]{64}"
     r"|log/stamped\.cbor|log/stamped/[1-9][0-9]{0,15}\.(checkpoint|[a-z0-9][a-z0-9_-]{0,31}\.ts[qr])"
     r"|configs/[0-9a-f]{64}\.cose|lab/[0-9a-f]{64}\.cose|batches/[a-z0-9][a-z0-9_-]{0,31}\.bin)\Z"
 )

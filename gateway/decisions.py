@@ -4,6 +4,7 @@
     keys/<sha256>.cose        enrolments (with their certificates), changes of key, revocations,
                               releases, relabelled batches
     approvals/<sha256>.cose   approvals of configurations
+    clocks/<sha256>.cose      marks of batches from a clock ahead of the gateway's, verdicts on them
 
 They are the documents that the log holds as leaves, byte for byte. Versions of one document are
 1, 2, 3 ... and stand in the log in the order of this list, so none can be left out in the middle
@@ -27,6 +28,8 @@ FOLDERS = {
     "release": "keys",
     "relabel": "keys",
     "approval": "approvals",
+    "clock_mark": "clocks",
+    "clock_verdict": "clocks",
 }
 """The ledger's kinds of decisions and the folder each stands in."""
 

@@ -2,8 +2,8 @@
 
 import hashlib
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -11,7 +11,7 @@ from edge_agent import factor_sets
 from edge_agent.calc.factors import FactorSet
 from edge_agent.calc.windows import HOUR_NS, to_local
 from edge_agent.errors import CarbonError
-from edge_agent.readings import Event
+from edge_agent.readings import Columns, Event
 from edge_agent.wire import batch as wire_batch
 from edge_agent.wire import cbor, clock_rules, cose, merkle
 from edge_agent.wire.batch import Batch, VerifiedBatch
@@ -312,8 +312,11 @@ def replay(
     batches: Iterable[tuple[int, bytes]],
     ring: KeyRing,
     reader: BatchReader,
+    is_aside: Callable[[str, int], bool] = lambda _agent, _seq: False,
 ) -> BatchRange:
     """Check an agent's batches one after the other and fill the reader with their rows.
+
+    Of batches that ``is_aside`` names, by agent and number, rows and events are left out.
 
     Every signature, profile, place in the chain and key's right to that place is checked by the
     same code that accepted the batches in the first place.
@@ -336,11 +339,16 @@ def replay(
         head = extend(head, verified, hashes.get)
         hashes[seq] = verified.sha256
         configs.append(verified.batch.config_sha256)
-        reader.add(verified)
+        reader.add(_bare(verified) if is_aside(agent, seq) else verified)
     if not hashes:
         message = f"{agent}: there is no batch"
         raise EvidenceGap(message)
     return batch_range(site, agent, list(hashes.items()), configs)
+
+
+def _bare(verified: VerifiedBatch) -> VerifiedBatch:
+    """The batch without rows and events."""
+    return replace(verified, batch=replace(verified.batch, columns=Columns(()), events=()))
 
 
 def merge(configurations: Sequence[Configuration]) -> Configuration:

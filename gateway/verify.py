@@ -33,7 +33,8 @@ from gateway.month import Month
 from gateway.recount import Rows, recount
 from gateway.reports import comparison, governance, render
 from gateway.reports.basis import Proven, basis
-from gateway.trust import offline
+from gateway.trust import clocks, offline, offline_clocks
+from gateway.trust.clocks import Aside
 from gateway.trust.keyfold import KeyFold
 from gateway.trust.offline import Keys
 from gateway.trust.persons import People
@@ -91,8 +92,8 @@ def _steps(path: Path, trust: Trust | None, tell: Callable[[str], None]) -> Prov
     papers = decisions.read(bundle, site)
     persons = bundle_.person_keys(bundle)
     keys = _keys(bundle, site, (gateway, persons), papers, (trust, tell))
-    reader = _Both()
-    ranges = _replay(bundle, site, keys.ring, reader, tell)
+    reader, aside = _Both(), clocks.fold(papers)
+    ranges = _replay(bundle, site, keys.ring, (reader, aside), tell)
     lab_papers = lab.check(site, bundle_.lab_documents(bundle), persons)
     leaves = log_evidence.leaves_of(site, ranges, bundle.files)
     leaves |= decisions.leaves(papers) | lab.leaves(lab_papers)
@@ -102,6 +103,10 @@ def _steps(path: Path, trust: Trust | None, tell: Callable[[str], None]) -> Prov
     every = _configurations(bundle, keys.ring, ranges, tell)
     configuration = merge([every[item.config_sha256] for item in ranges])
     open_points += _decisions(papers, keys, (ranges, every, reader.marks.uses), (trust, tell))
+    told, unproven = offline_clocks.judge(papers, (gateway, ranges, aside), trust)
+    open_points += unproven
+    for line in told:
+        tell(line)
     _software(reader, trust, tell)
     tell(
         f"6 lab           {len(lab_papers.documents)} documents, "
@@ -109,7 +114,7 @@ def _steps(path: Path, trust: Trust | None, tell: Callable[[str], None]) -> Prov
     )
     open_points += _attachments(bundle, lab_papers, trust, tell)
     content = (configuration, lab_papers, ranges, papers)
-    month = _figures(bundle, record, content, reader, tell)
+    month = _figures(bundle, record, content, (reader, aside), tell)
     open_points = open_points if trust is not None else []
     open_points += _software_reservations(trust)
     for text in [*month.reservations, *verify_log.reservations(log, trust), *open_points]:
@@ -121,17 +126,18 @@ def _figures(
     bundle: Bundle,
     record: Any,
     content: tuple[Configuration, lab.Papers, list[BatchRange], Sequence[Paper]],
-    reader: "_Both",
+    rows: "tuple[_Both, Aside]",
     tell: Callable[[str], None],
 ) -> Month:
     """The month worked out from what was checked, and held against what was reported.
 
     ``content`` is its configuration, lab documents, batch ranges and decisions.
     """
-    configuration, lab_papers, ranges, papers = content
+    (configuration, lab_papers, ranges, papers), (reader, aside) = content, rows
     given = basis(configuration, lab_papers.entries)
     month = month_.compute(given, record["month"], reader, reader.events)
     month.reservations += reader.marks.reservations()
+    month.reservations += aside.reservations(_spans(ranges))
     tell(f"7 recomputed    {len(month.values)} values, {len(month.effects)} anode effects")
     told = governance.to_plain(papers, reader.marks.keys)
     plain = render.to_plain(month, configuration, ranges, told)
@@ -232,11 +238,23 @@ def _check_anchor(key: PublicKey, trust: Trust) -> None:
         raise BundleError(message)
 
 
+def _spans(ranges: Sequence[BatchRange]) -> list[tuple[str, int, int]]:
+    return [(one.agent, one.first_seq, one.last_seq) for one in ranges]
+
+
 def _replay(
-    bundle: Bundle, site: str, ring: KeyRing, reader: BatchReader, tell: Callable[[str], None]
+    bundle: Bundle,
+    site: str,
+    ring: KeyRing,
+    rows: tuple[BatchReader, Aside],
+    tell: Callable[[str], None],
 ) -> list[BatchRange]:
     """Signatures, chain and root of every agent's batches; fills the reader."""
-    ranges = [replay(site, agent, bundle.batches(agent), ring, reader) for agent in bundle.agents()]
+    reader, aside = rows
+    ranges = [
+        replay(site, agent, bundle.batches(agent), ring, reader, aside.covers)
+        for agent in bundle.agents()
+    ]
     count = sum(item.count for item in ranges)
     tell(f"3 signatures    {count} batches")
     tell(f"4 chain         {', '.join(f'{r.agent} {r.first_seq}-{r.last_seq}' for r in ranges)}")

@@ -42,6 +42,8 @@ class MessageType(StrEnum):
     RELABEL = "relabel"
     RELEASE = "release"
     APPROVAL = "approval"
+    CLOCK_MARK = "clockmark"
+    CLOCK_VERDICT = "clockverdict"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,6 @@ service   runs the three together
 
 from gateway.ingest.intake import Intake, Message, Verdict
 from gateway.ingest.marks import Policy
-from gateway.ingest.recorder import catch_up, contents
+from gateway.ingest.recorder import catch_up, contents, set_aside
 
-__all__ = ["Intake", "Message", "Policy", "Verdict", "catch_up", "contents"]
+__all__ = ["Intake", "Message", "Policy", "Verdict", "catch_up", "contents", "set_aside"]

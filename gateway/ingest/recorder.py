@@ -10,15 +10,20 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
 from edge_agent.clock import Clock
+from edge_agent.readings import Columns
 from edge_agent.wire import batch as wire_batch
 from edge_agent.wire import messages, topics
 from edge_agent.wire.batch import VerifiedBatch
 from edge_agent.wire.keys import KeyRing, Signer
 from gateway.ingest.chains import Source
+from gateway.ingest.clock_marks import ClockMarker
 from gateway.ingest.intake import Decisions, Intake, Message
 from gateway.ingest.journal import Journal
 from gateway.ledger import Ledger, LedgerRow, Overflow
+from gateway.ledger.reader import Reader
 from gateway.store import Conflict, PointStore, Projection
+from gateway.trust import clocks
+from gateway.trust.clocks import Aside
 
 _BATCHES_A_WRITE = 64
 
@@ -33,6 +38,7 @@ class Recorder:
         self._ledger = ledger
         self._store = store
         self._signer = signer
+        self._marker = ClockMarker(ledger.documents, signer)
         self._clock = clock
         self._journal = Journal(__name__, clock)
         self._waiting: deque[Message] = deque()
@@ -63,9 +69,13 @@ class Recorder:
             self._intake.count(self._overflows.popleft())
         evidence = self._intake.undurable()
         if evidence:
-            self._ledger.write(evidence)
+            self._ledger.write(self._marker.with_marks(evidence))
         decisions = self._intake.take()
-        self._unprojected += [_projection(verified) for verified, _ in evidence.batches]
+        self._marker.written()
+        self._unprojected += [
+            _projection(verified, is_aside=clocks.FUTURE in verified.flags)
+            for verified, _ in evidence.batches
+        ]
         self._done.progressed |= decisions.progressed
         self._done.repeat |= decisions.repeat
         if self._unprojected:
@@ -123,9 +133,9 @@ def catch_up(ledger: Ledger, store: PointStore, site: str) -> int:
     missing = [place for place in places if place is not None]
     if not missing:
         return 0
-    keys = ledger.key_ring()
+    keys, aside = ledger.key_ring(), set_aside(ledger, site)
     rows = ledger.arrivals(site, min(missing))
-    wanted = (contents(row, keys) for row in rows if row.seq > projected[row.agent])
+    wanted = (contents(row, keys, aside) for row in rows if row.seq > projected[row.agent])
     count = 0
     for group in _groups(wanted):
         store.write_many(group)
@@ -133,17 +143,25 @@ def catch_up(ledger: Ledger, store: PointStore, site: str) -> int:
     return count
 
 
-def contents(row: LedgerRow, keys: KeyRing) -> Projection:
-    """Verify a stored batch again and read it.
+def set_aside(ledger: Reader, site: str) -> Aside:
+    """Which batches of a site are in no sum."""
+    return clocks.fold(ledger.documents.all(clocks.MARK, clocks.VERDICT, site=site))
+
+
+def contents(row: LedgerRow, keys: KeyRing, aside: Aside) -> Projection:
+    """Verify a stored batch again and read it; one that is set aside has nothing to project.
 
     Raises:
         EvidenceError: the row is not what was accepted.
     """
-    return _projection(wire_batch.verify(row.raw, row.site, row.agent, keys))
+    verified = wire_batch.verify(row.raw, row.site, row.agent, keys)
+    return _projection(verified, is_aside=aside.covers(row.agent, row.seq))
 
 
-def _projection(verified: VerifiedBatch) -> Projection:
+def _projection(verified: VerifiedBatch, *, is_aside: bool) -> Projection:
     batch = verified.batch
+    if is_aside:
+        return Projection(batch.site, batch.agent, batch.seq, Columns(()))
     return Projection(batch.site, batch.agent, batch.seq, batch.columns, batch.events)
 
 

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from edge_agent.errors import StoreError
 from edge_agent.wire.chain import ChainHead
 from edge_agent.wire.keys import Enrolment, KeyRing, public_key
 from gateway.ledger import lab, packing, schema
@@ -18,6 +19,7 @@ _LAST_NS = 2**63 - 1
 _LAST_SEQ = 2**53
 _RAW = 5
 COLUMNS = "id, site, agent, seq, sha256, raw, received_ns, t0, t1, config, flags"
+_TYPES = (int, str, str, int, bytes, bytes, int, int, int, bytes, str)
 
 
 class Reader:
@@ -232,6 +234,9 @@ class Reader:
 
 
 def _row(columns: tuple[Any, ...]) -> LedgerRow:
+    if tuple(map(type, columns)) != _TYPES:
+        message = f"ledger: a batch's row is not what was written{schema.REMEDY}"
+        raise StoreError(message)
     *most, flags = columns
     most[_RAW] = packing.unpack(most[_RAW])
     return LedgerRow(*(*most, tuple(flags.split())))

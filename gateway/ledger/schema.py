@@ -6,8 +6,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from edge_agent.errors import StoreError
+from edge_agent.folders import make_folder
 
 _BUSY_S = 30.0
+REMEDY = (
+    ". The file is damaged: stop the gateway, keep the file with its -wal and -shm files for"
+    " whoever looks into it, and put the newest backup in its place; the agents send again what"
+    " it lacks"
+)
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS batches (
@@ -95,7 +101,8 @@ def stored() -> Iterator[None]:
     try:
         yield
     except (sqlite3.Error, OSError) as error:
-        message = f"ledger: {error}"
+        remedy = REMEDY if type(error) is sqlite3.DatabaseError else ""
+        message = f"ledger: {error}{remedy}"
         raise StoreError(message) from error
 
 
@@ -119,7 +126,7 @@ def connect(path: Path) -> sqlite3.Connection:
         StoreError: it cannot be opened.
     """
     with stored():
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder(path.parent)
         db = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")

@@ -27,6 +27,7 @@ _SHAPES: Mapping[str, Mapping[str, tuple[type, ...]]] = {
     "gap": {"from": _WHOLE, "to": _WHOLE, "pots": (list,)},
     "late_samples": {"count": _WHOLE},
     "lost_records": {"count": _WHOLE},
+    "resumed": {"t": _WHOLE, "lost_since": _WHOLE, "reason": _TEXT, "operator": _TEXT},
     "tag_quality": {"severity": _TEXT, "reason": _TEXT, "tag": _TEXT},
 }
 _PLAIN = (int, float, str, bool, type(None))
@@ -37,6 +38,8 @@ def is_well_formed(event: Event) -> bool:
     shape = _SHAPES.get(event["type"], {})
     if any(type(event.get(key)) not in kinds for key, kinds in shape.items()):
         return False
+    if event["type"] == "resumed":
+        return bool(0 <= event["lost_since"] <= event["t"] < _LAST_NS)
     if event["type"] != "effect_ended":
         return True
     return 0 <= event["start"] <= event["end"] < _LAST_NS and all(map(_is_plain, event.values()))

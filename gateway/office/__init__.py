@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from gateway.office import agents, authority, broker, configs
+from gateway.office import agents, authority, broker, clocks, configs
 
 
 def add(words: Any) -> None:
-    """Add ``agents``, ``ca``, ``config`` and ``broker-config`` to the command line."""
-    for part in (agents, authority, configs, broker):
+    """Add ``agents``, ``ca``, ``config``, ``clocks`` and ``broker-config`` to the command line."""
+    for part in (agents, authority, configs, clocks, broker):
         part.add(words)

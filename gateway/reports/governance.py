@@ -12,7 +12,7 @@ from edge_agent.wire import cbor, cose
 from edge_agent.wire.keys import key_id
 from gateway.decisions import Paper
 from gateway.evidence import KeyUse
-from gateway.trust import statements
+from gateway.trust import clocks, statements
 from gateway.trust.keyfold import KEYCHANGE
 
 TITLES: Mapping[str, tuple[str, str]] = {
@@ -22,6 +22,8 @@ TITLES: Mapping[str, tuple[str, str]] = {
     "release": ("迟到批次放行", "late batches let in"),
     "relabel": ("批次存疑", "batches made suspect"),
     "approval": ("配置批准", "configuration approved"),
+    "clock_mark": ("时钟超前标记", "clock ahead marked"),
+    "clock_verdict": ("时钟超前裁定", "batches of a clock ahead decided"),
 }
 """Kinds of decisions in Chinese and English."""
 
@@ -82,6 +84,8 @@ def _about(kind: str, said: Mapping[str, Any]) -> str:
     if kind == "approval":
         clause = f", clause {said['clause']}" if said["clause"] else ""
         return f"configuration {said['config'].hex()} of {said['author']}{clause}"
+    if kind in (clocks.MARK, clocks.VERDICT):
+        return _about_clocks(kind, said)
     if kind == "enrol":
         return f"key of SHA-256 {key_id(said['spki']).hex()}"
     key = f"key of SHA-256 {said['kid'].hex()}"
@@ -90,3 +94,10 @@ def _about(kind: str, said: Mapping[str, Any]) -> str:
     if kind == "release":
         return f"{key}, up to batch {said['last_seq']}"
     return f"{key}, batches {said['first_seq']}-{said['last_seq']}"
+
+
+def _about_clocks(kind: str, said: Mapping[str, Any]) -> str:
+    if kind == clocks.MARK:
+        return f"{'ahead' if said['ahead'] else 'no longer ahead'} from batch {said['seq']} on"
+    fate = "counted" if said["counts"] else "left out"
+    return f"batches {said['first_seq']}-{said['last_seq']} {fate}"

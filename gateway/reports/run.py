@@ -31,6 +31,7 @@ from gateway.ledger.reader import Reader as LedgerReader
 from gateway.month import LOOKBACK_NS, Month, Points
 from gateway.reports import governance, render
 from gateway.reports.basis import basis
+from gateway.trust import clocks
 
 
 class ReportStopped(CarbonError):
@@ -178,6 +179,7 @@ def _papers(ledger: LedgerReader, papers: Papers) -> dict[str, bytes]:
 def prove(ledger: LedgerReader, site: str, month_name: str, files: dict[str, bytes]) -> Proof:
     """The month from the signed batches; puts batches and configurations into ``files``."""
     ring = ledger.key_ring()
+    aside = clocks.fold(ledger.documents.all(clocks.MARK, clocks.VERDICT, site=site))
     zone = zone_of(ledger, site)
     start_ns, end_ns = month_bounds(month_name, zone)
     reader = BatchReader()
@@ -191,7 +193,7 @@ def prove(ledger: LedgerReader, site: str, month_name: str, files: dict[str, byt
         )
         files[f"batches/{agent}.bin"] = packed
         batches = bundle.Bundle(files).batches(agent)
-        ranges.append(replay(site, agent, batches, ring, reader))
+        ranges.append(replay(site, agent, batches, ring, reader, aside.covers))
     if not ranges:
         message = f"there is no batch of {site} in {month_name}"
         raise EvidenceGap(message)
@@ -200,6 +202,9 @@ def prove(ledger: LedgerReader, site: str, month_name: str, files: dict[str, byt
     given = basis(configuration, papers.entries)
     computed = month.compute(given, month_name, reader, reader.events)
     computed.reservations += reader.marks.reservations()
+    computed.reservations += aside.reservations(
+        [(one.agent, one.first_seq, one.last_seq) for one in ranges]
+    )
     return Proof(computed, configuration, ranges, papers, reader)
 
 

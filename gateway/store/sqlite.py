@@ -13,12 +13,17 @@ from pathlib import Path
 from typing import Any
 
 from edge_agent.errors import StoreError
+from edge_agent.folders import make_folder
 from edge_agent.readings import Columns, Event, Quality, Record
 from edge_agent.wire import cbor
 from gateway.store.base import Conflict, Projection, advance, event_time, refuse_conflicts
 
 _BUSY_S = 30.0
 _FETCH_ROWS = 4_096
+_REMEDY = (
+    ". The file is damaged: stop the gateway, put the file aside with its -wal and -shm files;"
+    " `carbon-gateway rebuild` makes it again from the ledger"
+)
 _SETTINGS = """
 PRAGMA journal_mode = WAL;
 PRAGMA synchronous = NORMAL;
@@ -60,7 +65,7 @@ class SqliteStore:
         self._series: dict[tuple[str, str], int] = {}
         self._writers: dict[tuple[str, str], int] = {}
         with _stored():
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_folder(path.parent)
             self._db = sqlite3.connect(
                 path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False
             )
@@ -232,5 +237,6 @@ def _stored() -> Iterator[None]:
     try:
         yield
     except (sqlite3.Error, OSError) as error:
-        message = f"store: {error}"
+        remedy = _REMEDY if type(error) is sqlite3.DatabaseError else ""
+        message = f"store: {error}{remedy}"
         raise StoreError(message) from error

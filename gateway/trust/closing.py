@@ -1,11 +1,13 @@
-"""What a month's report must say about keys and configurations, and what keeps it open."""
+"""What a month's report must say about keys, configurations and clocks, and what keeps it open."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
+from edge_agent.errors import TrustError
+from edge_agent.wire.cose import MessageType
 from gateway.ledger.reader import Reader
-from gateway.trust import approvals, enrolment
+from gateway.trust import approvals, clocks, enrolment, statements
 from gateway.trust.approvals import Use
 from gateway.trust.changes import SEMANTIC
 from gateway.trust.people import People
@@ -54,6 +56,7 @@ def judge(
         for flag, (count, low, high) in sorted(ledger.marked(site, agent, first, last).items())
         if flag != approvals.UNAPPROVED
     ]
+    _judge_clocks(closing, ledger, (people, site), ranges)
     closing.changes += _changes(ledger, site, uses)
     closing.objections += [
         f"batches {max(one.first_seq, first)}-{min(one.last_seq, last)} of {agent} are suspect:"
@@ -63,6 +66,31 @@ def judge(
         if one.agent == agent and one.first_seq <= last and first <= one.last_seq
     ]
     return closing
+
+
+def _judge_clocks(
+    closing: Closing, ledger: Reader, of: tuple[People, str], ranges: Sequence[Range]
+) -> None:
+    """Batches from a clock ahead of the gateway's, and what was decided about them."""
+    people, site = of
+    documents = list(ledger.documents.all(clocks.MARK, clocks.VERDICT, site=site))
+    for one in documents:
+        if one.kind == clocks.VERDICT:
+            try:
+                statements.open_(one.raw, MessageType.CLOCK_VERDICT, people, one.received_ns)
+            except TrustError as error:
+                closing.objections.append(f"verdict {one.version} on clocks of {one.id}: {error}")
+    aside = clocks.fold(documents)
+    for given in ranges:
+        for run in aside.runs(*given):
+            if run.counts is None:
+                closing.objections.append(
+                    f"{run} come from a clock ahead of the gateway's and are left out until an"
+                    " operator decides (`carbon-gateway clocks decide`)"
+                )
+            else:
+                fate = "are counted" if run.counts else "are left out"
+                closing.notes.append(f"{run}, from a clock ahead, {fate}: {run.by}: {run.reason}")
 
 
 def _changes(ledger: Reader, site: str, uses: Sequence[Use]) -> list[str]:

@@ -11,6 +11,7 @@ and states the validity that the enrolment states; the request proves possession
     V4  the last good batch of a revocation and the batch of a keychange are those of the bundle,
         and no batch of it was relabelled
     V5  an approval compares with the one before it and names the author that the document names
+    V6  a mark of a clock ahead is the gateway's, a verdict on it an operator's (``offline_clocks``)
 """
 
 from collections import Counter
@@ -225,11 +226,7 @@ def check_places(papers: Sequence[Paper], keys: Keys, ranges: Sequence[BatchRang
     Raises:
         BundleError: names the decision.
     """
-    hashes = {
-        (one.agent, one.first_seq + place): sha256
-        for one in ranges
-        for place, sha256 in enumerate(one.hashes)
-    }
+    hashes = hashes_of(ranges)
     for revoked in keys.revocations:
         agent, seq, sha256 = (
             revoked.fields[name] for name in ("agent", "last_good_seq", "last_good_hash")
@@ -299,6 +296,15 @@ def _approve(
     assent.add(holding, found)
     result.by[paper.id, digest] = found
     result.count += 1
+
+
+def hashes_of(ranges: Sequence[BatchRange]) -> dict[tuple[str, int], bytes]:
+    """Hash of every batch by agent and number."""
+    return {
+        (one.agent, one.first_seq + place): sha256
+        for one in ranges
+        for place, sha256 in enumerate(one.hashes)
+    }
 
 
 def objections(uses: Sequence[ConfigUse], approvals: Approvals) -> list[str]:

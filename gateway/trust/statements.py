@@ -40,6 +40,7 @@ _FIELDS: dict[MessageType, dict[str, type | tuple[type, ...]]] = {
         "clause": str,
         "author": str,
     },
+    MessageType.CLOCK_VERDICT: {"first_seq": int, "last_seq": int, "counts": bool},
 }
 ROLES: dict[MessageType, Role] = {
     MessageType.ENROLMENT: "operator",
@@ -47,6 +48,7 @@ ROLES: dict[MessageType, Role] = {
     MessageType.RELABEL: "operator",
     MessageType.RELEASE: "operator",
     MessageType.APPROVAL: "approver",
+    MessageType.CLOCK_VERDICT: "operator",
 }
 LEDGER_KINDS = {
     MessageType.ENROLMENT: "enrol",
@@ -54,6 +56,7 @@ LEDGER_KINDS = {
     MessageType.RELABEL: "relabel",
     MessageType.RELEASE: "release",
     MessageType.APPROVAL: "approval",
+    MessageType.CLOCK_VERDICT: "clock_verdict",
 }
 
 

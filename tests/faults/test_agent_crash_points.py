@@ -4,52 +4,25 @@ What a crash may cost is the readings that were in memory: those of one step. Ev
 must be as if nothing had happened: each series' minutes, the totaliser, the one anode effect.
 """
 
-import hashlib
 import sqlite3
 
 import pytest
 
-from edge_agent.agent import Agent
-from edge_agent.clock import Synchronisation
-from edge_agent.readings import Sample
-from edge_agent.wire import batch as wire_batch
-from edge_agent.wire.chain import ChainHead, extend
 from edge_agent.wire.keys import Enrolment, KeyRing, create_signer, public_key
 from tests.faults.crashing import Bomb, Crash, connect_with, memory_folder, survivors
-
-SITE, AGENT = "al-001", "gw-01"
-S = 10**9
-T0 = 1_790_784_000 * S
-STEP_S, STEPS = 2, 90
-EFFECT = range(70, 112)
-"""Seconds with pot 1 above 8 V."""
-
-
-class StepClock:
-    """Both clocks advance with the steps of the test."""
-
-    def __init__(self):
-        self.now_ns = T0
-
-    def utc_ns(self):
-        return self.now_ns
-
-    def monotonic_ns(self):
-        return self.now_ns - T0 + 5_000 * S
-
-    def synchronisation(self):
-        return Synchronisation(is_synchronised=True)
-
-
-def readings(step):
-    """What the devices say at a step."""
-    second = step * STEP_S
-    now = T0 + second * S
-    yield Sample("line.ka", now, 300.0 + step % 7)
-    yield Sample("pot1.v", now, 25.5 if second in EFFECT else 4.2 + step % 5 / 64)
-    yield Sample("pot2.v", now, 4.1 + step % 3 / 64)
-    yield Sample("kwh", now, 999_950 + step if step < 50 else step - 50)
-    yield Sample("hall.temperature", now, 21.5 + step % 4)
+from tests.faults.step_agent import (
+    AGENT,
+    SITE,
+    STEP_S,
+    STEPS,
+    StepClock,
+    content,
+    finish,
+    live_steps,
+    open_agent,
+    told,
+    totaliser,
+)
 
 
 class Plant:
@@ -66,18 +39,15 @@ class Plant:
             state_dir=folder / "state",
             keys={"signing": self._keys / "agent.pem", "gateway": [self._keys / "gw.pub.pem"]},
         )
-        agent = Agent(config, self.clock)
-        agent._restore()
+        agent = open_agent(config, self.clock)
+        for _ in live_steps(agent, self.clock, self._steps()):
+            pass
+        return finish(agent, self.clock)
+
+    def _steps(self):
         while self.step < STEPS:
-            step, self.step = self.step, self.step + 1
-            self.clock.now_ns = T0 + step * STEP_S * S
-            agent._take(list(readings(step)))
-        self.clock.now_ns += 600 * S
-        agent._take([])
-        found = agent._outbox.after(0, 1_000)
-        agent._outbox.close()
-        agent._worker.shutdown()
-        return found
+            self.step += 1
+            yield self.step - 1
 
 
 @pytest.fixture(scope="module")
@@ -91,31 +61,6 @@ def keys(tmp_path_factory):
 @pytest.fixture(scope="module")
 def ring(keys):
     return KeyRing([Enrolment(SITE, AGENT, public_key((keys / "agent.pub.pem").read_bytes()))])
-
-
-def content(stored, ring):
-    """Rows by (series, time) and events, of a chain that must be whole."""
-    head, rows, events, hashes = ChainHead(), {}, [], {}
-    for item in stored:
-        verified = wire_batch.verify(item.raw, SITE, AGENT, ring)
-        assert verified.flags == ()
-        head = extend(head, verified, hashes.get)
-        hashes[head.seq] = hashlib.sha256(item.raw).digest()
-        for record in verified.batch.columns.records():
-            assert (record.series, record.time_ns) not in rows, "a row stands twice"
-            rows[record.series, record.time_ns] = record.value
-        events += verified.batch.events
-    return rows, events
-
-
-def totaliser(rows):
-    """The totaliser's readings in order of time; the lost step may move one by one count."""
-    found = [(time_ns, value) for (name, time_ns), value in rows.items() if name == "energy.count"]
-    return [value for _, value in sorted(found)]
-
-
-def told(events, kind):
-    return [event for event in events if event["type"] == kind]
 
 
 @pytest.mark.timeout(300)

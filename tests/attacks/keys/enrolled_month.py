@@ -119,8 +119,8 @@ class EnrolledMonth:
             for columns, made in cut(produce.pieces, produce.events):
                 events = list(made)
                 times = [*columns.time_ns, *(event["t"] for event in events)]
-                self.plant.clock.now_ns = max(times) + 60 * NS
                 seq = head.seq + 1
+                self.plant.clock.now_ns = self.received_ns(seq, max(times))
                 if seq == CHANGE_AT:
                     self.plant.enrol(SECOND_KEY)
                     events.append(self._keychange(head, max(times)))
@@ -132,10 +132,18 @@ class EnrolledMonth:
                 )  # fmt: skip
                 raw = wire_batch.sign(batch, FIRST_KEY if seq <= CHANGE_AT else SECOND_KEY)
                 assert self.plant.offer(raw) is Verdict.ACCEPTED, (seq, self.plant.reasons())
-                self.plant.settle()
-                self.store.write_many([Projection(SITE, AGENT, seq, columns, events)])
+                self.keep(Projection(SITE, AGENT, seq, columns, events))
                 head = ChainHead(seq, hashlib.sha256(raw).digest())
         self.head = head
+
+    def received_ns(self, _seq, last_ns):
+        """When the gateway gets a batch that ends at this time."""
+        return last_ns + 60 * NS
+
+    def keep(self, projection):
+        """Make the batch that was just accepted durable, and project it."""
+        self.plant.settle()
+        self.store.write_many([projection])
 
     @staticmethod
     def _keychange(head, at_ns):

@@ -207,7 +207,7 @@ def test_an_outbox_with_data_is_left_alone(desk, table, row):
     code, said = desk.resume()
     assert code == 1
     assert str(desk.outbox) in said
-    assert "new outboxes only" in said
+    assert "new outboxes only" in said or "damaged" in said
     assert list(outbox.iterdump()) == before
     outbox.close()
 

@@ -1,11 +1,12 @@
 """The outbox: nothing leaves it but by an ack, nothing enters it half, and full is loud."""
 
 import hashlib
+import random
 import sqlite3
 
 import pytest
 
-from edge_agent.outbox import Outbox, OutboxFull
+from edge_agent.outbox import Outbox, OutboxDamaged, OutboxFull
 from edge_agent.wire.chain import ChainHead
 
 
@@ -86,14 +87,44 @@ def test_a_torn_write_ahead_log_loses_its_tail_and_the_outbox_still_opens(path, 
     torn.close()
 
 
-def test_a_full_disk_costs_acked_batches_and_nothing_that_belongs_to_the_new_one(path):
-    outbox = Outbox(path, 10**6, retain_bytes=10**6)
-    fill(outbox, 1, 40, size=2_000)
-    outbox.ack(40, head(40).sha256)
-    pages = outbox._db.execute("PRAGMA page_count").fetchone()[0]
-    outbox._db.execute(f"PRAGMA max_page_count = {pages}")
-    outbox.commit([raw(41, 8_000)], head(41, 8_000), b"state 41", {"signing_kid": b"second"})
-    assert outbox.get("signing_kid") == b"second"
-    assert (outbox.head.seq, outbox.after(40, 5)[0].seq) == (41, 41)
-    assert outbox.after(0, 1)[0].seq > 1, "the disk was not full"
+def cut_short(content, dice):
+    return content[: dice.randrange(512, len(content))]
+
+
+def torn_at_the_end(content, dice):
+    start = len(content) - 512 * dice.randint(1, 8)
+    return content[:start] + dice.randbytes(512) + content[start + 512 :]
+
+
+def torn_anywhere(content, dice):
+    start = 512 * dice.randrange(len(content) // 512)
+    return content[:start] + bytes(512) + content[start + 512 :]
+
+
+@pytest.mark.parametrize("damage", [cut_short, torn_at_the_end, torn_anywhere])
+def test_a_damaged_outbox_gives_what_was_written_or_is_refused_with_the_remedy(
+    path, tmp_path, damage
+):
+    outbox = Outbox(path, 10**6)
+    fill(outbox, 1, 20, 5_000)
+    state = random.Random(1).randbytes(20_000)
+    outbox.save_state(state)
     outbox.close()
+    content, dice, refused = path.read_bytes(), random.Random(2), 0
+    expected = [raw(number, 5_000) for number in range(1, 21)]
+    for number in range(60):
+        copy = tmp_path / f"damaged-{number}.sqlite"
+        copy.write_bytes(damage(content, dice))
+        try:
+            damaged = Outbox(copy, 10**6)
+            try:
+                assert damaged.state() == (state, [])
+                assert damaged.head == head(20, 5_000)
+                assert [item.raw for item in damaged.after(0, 100)] == expected
+            finally:
+                damaged.close()
+        except OutboxDamaged as error:
+            refused += 1
+            assert str(copy) in str(error)  # noqa: PT017  that it is refused is not certain
+            assert "resume-from-ack" in str(error)  # noqa: PT017
+    assert refused > 20

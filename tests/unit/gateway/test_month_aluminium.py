@@ -317,7 +317,12 @@ def without(key):
 @pytest.mark.parametrize(
     "event",
     [
-        *({"t": T0, "type": kind} for kind in ("gap", "late_samples", "lost_records", "tag_quality")),
+        *(
+            {"t": T0, "type": kind}
+            for kind in ("gap", "late_samples", "lost_records", "resumed", "tag_quality")
+        ),
+        {"t": T0, "type": "resumed", "reason": "x", "operator": "li", "lost_since": 2**63 - 1},
+        {"t": T0, "type": "resumed", "reason": "x", "operator": "li", "lost_since": -1},
         *(without(key) for key in ("line", "pot", "start", "end", "net_s", "peak_v", "group", "reason")),
         EFFECT | {"net_s": "31.5"},
         EFFECT | {"start": True},
@@ -338,7 +343,7 @@ def test_a_malformed_event_is_left_out_and_named_and_stops_nothing(compute_month
 
 
 def test_well_formed_events_leave_no_reservation(compute_month):
-    events = [EFFECT, {"t": T0, "type": "lost_records", "count": 7}, {"t": T0, "type": "resumed"}]
+    events = [EFFECT, {"t": T0, "type": "lost_records", "count": 7}]
     month = compute_month({"pfc_route": "slope"}, events=events)
     assert not [text for text in month.reservations if "malformed" in text]
     assert "7 records lost 记录丢失" in month.reservations

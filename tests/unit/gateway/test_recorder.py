@@ -46,7 +46,7 @@ def make_recorder(ring, clock, gateway_signer):
 
 def arrive(recorder, *payloads, kind="batch", agent=AGENT):
     topic = topics.topic(SITE, agent, kind)
-    recorder.put([Message(topic, payload, 1_767_200_000 * 10**9) for payload in payloads])
+    recorder.put([Message(topic, payload, 1_767_210_000 * 10**9) for payload in payloads])
 
 
 def values(store):
