@@ -31,7 +31,7 @@ from gateway.evidence import (
 )
 from gateway.month import Month
 from gateway.recount import Rows, recount
-from gateway.reports import comparison, governance, render
+from gateway.reports import comparison, governance, render, sources
 from gateway.reports.basis import Proven, basis
 from gateway.trust import clocks, offline, offline_clocks
 from gateway.trust.clocks import Aside
@@ -103,10 +103,7 @@ def _steps(path: Path, trust: Trust | None, tell: Callable[[str], None]) -> Prov
     every = _configurations(bundle, keys.ring, ranges, tell)
     configuration = merge([every[item.config_sha256] for item in ranges])
     open_points += _decisions(papers, keys, (ranges, every, reader.marks.uses), (trust, tell))
-    told, unproven = offline_clocks.judge(papers, (gateway, ranges, aside), trust)
-    open_points += unproven
-    for line in told:
-        tell(line)
+    open_points += offline_clocks.judge(papers, (gateway, ranges, aside), (trust, tell))
     _software(reader, trust, tell)
     tell(
         f"6 lab           {len(lab_papers.documents)} documents, "
@@ -114,7 +111,9 @@ def _steps(path: Path, trust: Trust | None, tell: Callable[[str], None]) -> Prov
     )
     open_points += _attachments(bundle, lab_papers, trust, tell)
     content = (configuration, lab_papers, ranges, papers)
-    month = _figures(bundle, record, content, (reader, aside), tell)
+    notes = aside.reservations(_spans(ranges))
+    notes += sources.reservations(one.plain for one in every.values())
+    month = _figures(bundle, record, content, (reader, notes), tell)
     open_points = open_points if trust is not None else []
     open_points += _software_reservations(trust)
     for text in [*month.reservations, *verify_log.reservations(log, trust), *open_points]:
@@ -126,18 +125,17 @@ def _figures(
     bundle: Bundle,
     record: Any,
     content: tuple[Configuration, lab.Papers, list[BatchRange], Sequence[Paper]],
-    rows: "tuple[_Both, Aside]",
+    rows: "tuple[_Both, list[str]]",
     tell: Callable[[str], None],
 ) -> Month:
     """The month worked out from what was checked, and held against what was reported.
 
     ``content`` is its configuration, lab documents, batch ranges and decisions.
     """
-    (configuration, lab_papers, ranges, papers), (reader, aside) = content, rows
+    (configuration, lab_papers, ranges, papers), (reader, notes) = content, rows
     given = basis(configuration, lab_papers.entries)
     month = month_.compute(given, record["month"], reader, reader.events)
-    month.reservations += reader.marks.reservations()
-    month.reservations += aside.reservations(_spans(ranges))
+    month.reservations += [*reader.marks.reservations(), *notes]
     tell(f"7 recomputed    {len(month.values)} values, {len(month.effects)} anode effects")
     told = governance.to_plain(papers, reader.marks.keys)
     plain = render.to_plain(month, configuration, ranges, told)

@@ -29,7 +29,7 @@ from gateway.evidence import (
 from gateway.lab import Papers
 from gateway.ledger.reader import Reader as LedgerReader
 from gateway.month import LOOKBACK_NS, Month, Points
-from gateway.reports import governance, render
+from gateway.reports import governance, render, sources
 from gateway.reports.basis import basis
 from gateway.trust import clocks
 
@@ -197,7 +197,10 @@ def prove(ledger: LedgerReader, site: str, month_name: str, files: dict[str, byt
     if not ranges:
         message = f"there is no batch of {site} in {month_name}"
         raise EvidenceGap(message)
-    configuration = merge([_configs(ledger, site, item, ring, files) for item in ranges])
+    every = [_configs(ledger, site, item, ring, files) for item in ranges]
+    configuration = merge(
+        [some[item.config_sha256] for some, item in zip(every, ranges, strict=True)]
+    )
     papers = lab_papers(ledger, site).within(start_ns, end_ns)
     given = basis(configuration, papers.entries)
     computed = month.compute(given, month_name, reader, reader.events)
@@ -205,6 +208,8 @@ def prove(ledger: LedgerReader, site: str, month_name: str, files: dict[str, byt
     computed.reservations += aside.reservations(
         [(one.agent, one.first_seq, one.last_seq) for one in ranges]
     )
+    plains = [one.plain for some in every for one in some.values()]
+    computed.reservations += sources.reservations(plains)
     return Proof(computed, configuration, ranges, papers, reader)
 
 
@@ -244,8 +249,8 @@ def newest_configuration(ledger: LedgerReader, site: str) -> Configuration:
 
 def _configs(
     ledger: LedgerReader, site: str, item: BatchRange, ring: KeyRing, files: dict[str, bytes]
-) -> Configuration:
-    """The configuration of a range's last batch; all that its batches name go into the files."""
+) -> dict[bytes, Configuration]:
+    """The configurations that a range's batches name, by digest; they go into the files."""
     opened: dict[bytes, Configuration] = {}
     for digest in item.configs:
         raw = ledger.config(site, item.agent, digest)
@@ -254,7 +259,7 @@ def _configs(
             raise EvidenceGap(message)
         files[f"configs/{digest.hex()}.cose"] = raw
         opened[digest] = open_config(raw, _agent_keys(ring, site, item.agent))
-    return opened[item.config_sha256]
+    return opened
 
 
 def _agent_keys(ring: KeyRing, site: str, agent: str) -> list[PublicKey]:

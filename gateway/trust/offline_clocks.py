@@ -1,6 +1,6 @@
 """Marks and verdicts on clocks in a bundle, judged by what a verifier got elsewhere (rule V6). Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from edge_agent.errors import CarbonError, TrustError
 from edge_agent.wire.cose import MessageType
@@ -20,8 +20,8 @@ _UNCHECKED = "the trust file names no person: no verdict on clocks was checked æ
 def judge(
     papers: Sequence[Paper],
     month: tuple[PublicKey, Sequence[BatchRange], Aside],
-    trust: Trust | None,
-) -> tuple[list[str], list[str]]:
+    to: tuple[Trust | None, Callable[[str], None]],
+) -> list[str]:
     """Marks are the gateway's and name batches of the chain; verdicts are an operator's.
 
     Verdicts are held against the persons of the trust file, if it names any.
@@ -29,15 +29,15 @@ def judge(
     Args:
         papers: the bundle's decisions in order of arrival.
         month: the gateway's key, the batch ranges, and what marks and verdicts set aside.
-        trust: what was got elsewhere.
+        to: what was got elsewhere, and whom to tell.
 
     Returns:
-        Lines to tell, and what stays unproven.
+        What stays unproven.
 
     Raises:
         BundleError: names the file and what is wrong with it.
     """
-    gateway, ranges, aside = month
+    (gateway, ranges, aside), (trust, tell) = month, to
     hashes = hashes_of(ranges)
     people = people_of(trust) if trust is not None and trust.persons else None
     marks = [paper for paper in papers if paper.kind == clocks.MARK]
@@ -49,12 +49,11 @@ def judge(
             message = f"{paper.name} ({paper.leaf_name}): {error}"
             raise BundleError(message) from error
     if not marks:
-        return [], []
+        return []
     runs = [run for one in ranges for run in aside.runs(one.agent, one.first_seq, one.last_seq)]
     left = sum(run.last_seq - run.first_seq + 1 for run in runs if not run.counts)
-    told = f"6 clocks        {len(marks)} marks, {len(verdicts)} verdicts, {left} batches left out"
-    unproven = [_UNCHECKED] if trust is not None and verdicts and people is None else []
-    return [told], unproven
+    tell(f"6 clocks        {len(marks)} marks, {len(verdicts)} verdicts, {left} batches left out")
+    return [_UNCHECKED] if trust is not None and verdicts and people is None else []
 
 
 def _check(
