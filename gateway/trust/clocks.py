@@ -11,54 +11,25 @@ audit, report and verifier set the same batches aside. Who signed is judged by `
 the verifier.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from edge_agent.errors import CarbonError, TrustError
 from edge_agent.wire import cbor, cose
 from edge_agent.wire.batch import VerifiedBatch
 from edge_agent.wire.cose import MessageType
 from edge_agent.wire.keys import PublicKey, Signer
+from gateway.decisions import Kept
 from gateway.trust import statements
 
 FUTURE = "clock_future"
 """Flag in the ledger of a batch whose last time is ahead of its receipt by more than allowed."""
 MARK, VERDICT = "clock_mark", "clock_verdict"
 _OPEN = 2**63
-_MARK_FIELDS = {
-    "v": int,
-    "site": str,
-    "agent": str,
-    "at": int,
-    "by": str,
-    "reason": str,
-    "seq": int,
-    "hash": bytes,
-    "t1": int,
-    "ahead": bool,
-}
+_MARK_FIELDS = statements.COMMON | {"seq": int, "hash": bytes, "t1": int, "ahead": bool}
 Range = tuple[str, int, int]
 """Agent, first and last number of its batches."""
-
-
-class Kept(Protocol):
-    """A document as the ledger or a bundle keeps it."""
-
-    @property
-    def kind(self) -> str:
-        """What it is."""
-        ...
-
-    @property
-    def id(self) -> str:
-        """The agent."""
-        ...
-
-    @property
-    def raw(self) -> bytes:
-        """The signed bytes."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +170,7 @@ def open_mark(raw: bytes, gateway: PublicKey) -> dict[str, Any]:
     return fields
 
 
-def _read(document: Kept, wanted: dict[str, type]) -> dict[str, Any]:
+def _read(document: Kept, wanted: Mapping[str, type]) -> dict[str, Any]:
     try:
         fields = dict(statements.unchecked(document.raw))
     except CarbonError as error:

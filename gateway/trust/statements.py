@@ -14,7 +14,7 @@ from edge_agent.wire.keys import PublicKey, Signer
 from gateway.trust.persons import People, Person, Role
 
 _OPTIONAL_BYTES = (bytes, type(None))
-_COMMON: dict[str, type | tuple[type, ...]] = {
+COMMON: dict[str, type] = {
     "v": int,
     "site": str,
     "agent": str,
@@ -22,6 +22,7 @@ _COMMON: dict[str, type | tuple[type, ...]] = {
     "by": str,
     "reason": str,
 }
+"""What every statement says: version, of what, when, by whom and why."""
 _FIELDS: dict[MessageType, dict[str, type | tuple[type, ...]]] = {
     MessageType.ENROLMENT: {
         "spki": bytes,
@@ -129,7 +130,7 @@ def unchecked(raw: bytes) -> Mapping[str, Any]:
 
 
 def _check(kind: MessageType, fields: Any) -> None:
-    wanted = _COMMON | _FIELDS[kind]
+    wanted = COMMON | _FIELDS[kind]
     if type(fields) is not dict or fields.keys() != wanted.keys():
         message = f"a {kind.value} has exactly the fields {', '.join(sorted(wanted))}"
         raise TrustError(message)
