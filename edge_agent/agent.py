@@ -13,7 +13,8 @@ from edge_agent import __version__
 from edge_agent import config as config_
 from edge_agent.acks import LOG_HEAD, Identity
 from edge_agent.acquisition import Acquisition, DeviceState, DeviceStatus
-from edge_agent.clock import NS_PER_S, Clock, ClockTable, DeviceClock, StepWatch, SystemClock
+from edge_agent.clock import NS_PER_S, Clock, DeviceClock, SystemClock
+from edge_agent.clock_desk import ClockDesk
 from edge_agent.config import AgentConfig
 from edge_agent.errors import SignerUnavailable, StoreError
 from edge_agent.health import Health, write_status
@@ -25,6 +26,7 @@ from edge_agent.pipeline import Pipeline
 from edge_agent.pipeline.journal import Reading, decode_readings, encode_readings
 from edge_agent.pipeline.parts import cut
 from edge_agent.pipeline.series import to_plain
+from edge_agent.pipeline.turning import follow
 from edge_agent.readings import Columns, Event, Sample, Waveform
 from edge_agent.scribe import SIGNING_KID, Scribe
 from edge_agent.service import ServiceManager, report_alive
@@ -32,7 +34,7 @@ from edge_agent.supervision import Keeper
 from edge_agent.uplink import Uplink
 from edge_agent.wire import batch as wire_batch
 from edge_agent.wire import cose, keys, notes
-from edge_agent.wire.batch import Batch, ClockState
+from edge_agent.wire.batch import Batch
 from edge_agent.wire.chain import ChainHead
 from edge_agent.wire.cose import MessageType
 from edge_agent.wire.log_head import LogHead, LogTrust
@@ -119,9 +121,7 @@ class Agent:
         self._scribe = Scribe((config.site, config.agent), signer, self._keystore)
         self._unsaved: list[Reading] = []
         self._journal_ns = 0
-        self._clocks = ClockTable()
-        steps = config.time.source == "system"
-        self._watch = StepWatch(config.time.max_clock_step_s * NS_PER_S if steps else None)
+        self._clocks = ClockDesk(self._clock, config.time)
         self._losses = Losses()
         self._pending: list[Event] = []
         self._announce = False
@@ -215,9 +215,9 @@ class Agent:
         now_ns = self._clock.utc_ns()
         if now_ns <= 0:
             return
-        self._clocks.note(now_ns, self._clock.monotonic_ns())
-        urgent = self._pipeline.feed(readings, now_ns)
-        self._pending += [*self._clock_events(now_ns), *self._acquisition.drain_events()]
+        readings, stepped = self._follow_clock(readings, now_ns)
+        urgent = [*stepped, *self._pipeline.feed(readings, now_ns)]
+        self._pending += self._acquisition.drain_events()
         while self._told:
             self._pending.append(self._told.popleft())
         if self._announce:
@@ -251,10 +251,21 @@ class Agent:
         except OutboxFull as error:  # state and journal on disk still belong together
             self._alarm("disk_full", error)
 
-    def _clock_events(self, now_ns: int) -> list[Event]:
-        """A wall clock that moved against the monotonic one, by more than is configured."""
-        step_ns = self._watch.step_ns(now_ns, self._clock.monotonic_ns())
-        return [self._event("clock_step", step_ns=step_ns)] if step_ns else []
+    def _follow_clock(
+        self, readings: Sequence[Reading], now_ns: int
+    ) -> tuple[Sequence[Reading], list[Event]]:
+        """Tell a wall clock that moved against the monotonic one, and account for what it means."""
+        step_ns = self._clocks.step_ns(now_ns)
+        if self._announce:
+            self._pipeline.lived.split(now_ns)  # whether the clock is right may show later
+        turn = follow(self._pipeline, readings, now_ns, step_ns)
+        if turn is not None:
+            readings, self._pipeline = turn.readings, turn.pipeline
+            self._clocks.begin(now_ns)
+            self._seal(turn.produce.pieces, turn.produce.events)
+            step_ns = step_ns or -turn.back_ns
+        self._clocks.note(now_ns)
+        return readings, [self._event("clock_step", step_ns=step_ns)] if step_ns else []
 
     def _seal(self, new_pieces: Sequence[Columns], new_events: Sequence[Event]) -> None:
         """Sign what was produced and commit it with the state it ends with."""
@@ -309,24 +320,13 @@ class Agent:
             first_ns=first_ns,
             last_ns=last_ns,
             mono=(self._clocks.mono_at(first_ns), self._clocks.mono_at(last_ns)),
-            clock=self._clock_state(),
+            clock=self._clocks.state(),
             config_sha256=self._config_sha256,
             software=f"edge-agent/{__version__}",
             columns=columns,
             events=tuple(events),
             legal_sha256=self._legal_sha256,
             log=(self._log.size, self._log.root) if self._log else None,
-        )
-
-    def _clock_state(self) -> ClockState:
-        is_system = self.config.time.source == "system"
-        state = self._clock.synchronisation()
-        return ClockState(
-            src=self.config.time.reference if is_system else "none",
-            sync=state.is_synchronised,
-            off=state.offset_ns,
-            err=state.error_ns,
-            steps=self._watch.steps,
         )
 
     def _refused(

@@ -21,6 +21,7 @@ from edge_agent.calc.windows import MINUTE_NS, hour_offset_ns
 from edge_agent.config import AgentConfig, totaliser_of
 from edge_agent.pipeline.buffers import SignalBuffer
 from edge_agent.pipeline.judging import Flag, lapses_ns, rules_of
+from edge_agent.pipeline.lived import TOLERANCE_NS, Lived
 from edge_agent.pipeline.meters import FuelFactors, MeterWorker
 from edge_agent.pipeline.potline import LineFactors, PotlineWorker, effect_started
 from edge_agent.pipeline.rates import RateWorker, amount_unit, is_rate
@@ -31,7 +32,7 @@ from edge_agent.plants import Meter
 from edge_agent.readings import Columns, Event, Sample, Scan, Severity, Waveform
 
 NS_PER_S = 10**9
-_FUTURE_NS = 300 * NS_PER_S
+_FUTURE_NS = TOLERANCE_NS
 Reading = Sample | Waveform | Scan
 
 
@@ -60,14 +61,16 @@ class _Memory:
     done_ns: int = -1
     future: int = 0
     flowing: dict[str, bool] = field(default_factory=dict)
+    lived: Lived = field(default_factory=Lived)
 
 
 class Pipeline:
     """Owns the calculation state; knows no device, disk, network or clock."""
 
     def __init__(self, config: AgentConfig, factors: FactorSet) -> None:
+        self._made_of = (config, factors)
         self._lateness_ns = round(config.time.lateness_s * NS_PER_S)
-        self._device_time = config.time.source == "device"
+        self.device_time = config.time.source == "device"
         self._max_rows = config.outbox.max_rows
         self._memory = _Memory()
         self._routes: dict[str, Callable[[Any], None]] = {}
@@ -139,7 +142,7 @@ class Pipeline:
             now_ns: the agent's UTC; with system time, readings beyond it are refused.
         """
         sink = Sink()
-        limit = np.iinfo(np.int64).max if self._device_time else now_ns + _FUTURE_NS
+        limit = np.iinfo(np.int64).max if self.device_time else now_ns + _FUTURE_NS
         for reading in readings:
             end_ns = reading.time_ns
             if isinstance(reading, Waveform):
@@ -179,6 +182,24 @@ class Pipeline:
             if isinstance(output, Started):
                 effect_started(live.line.line.id, output, sink)
 
+    def anew(self, start_ns: int) -> "Pipeline":
+        """A pipeline without a state that accounts from this minute on [ns]; it knows what was."""
+        fresh = Pipeline(*self._made_of)
+        fresh.advance(start_ns)
+        fresh._memory.newest_ns = start_ns
+        fresh._memory.lived = self._memory.lived
+        return fresh
+
+    @property
+    def lived(self) -> Lived:
+        """The stretches of time that were accounted."""
+        return self._memory.lived
+
+    @property
+    def done_ns(self) -> int:
+        """Everything before this was accounted [ns], -1 before the first time."""
+        return self._memory.done_ns
+
     @property
     def newest_ns(self) -> int:
         """Time of the newest reading ever taken [ns], -1 before the first."""
@@ -191,12 +212,14 @@ class Pipeline:
             now_ns: the agent's UTC [ns].
             settled_ns: a device is still telling what happened after this time [ns].
         """
-        newest = self._memory.newest_ns if self._device_time else now_ns
+        newest = self._memory.newest_ns if self.device_time else now_ns
         if self._memory.newest_ns < 0:
             return None
         limit = newest - self._lateness_ns
         limit = limit if settled_ns is None else min(limit, settled_ns)
         boundary = limit // MINUTE_NS * MINUTE_NS
+        island_ns = self._memory.lived.next_ns()
+        boundary = boundary if island_ns is None else min(boundary, island_ns)
         return boundary if boundary > max(self._memory.done_ns, 0) else None
 
     def advance(self, until_ns: int) -> Produce:
@@ -212,6 +235,7 @@ class Pipeline:
         for meter in self._meters.values():
             meter.process(span, sink)
         self._tell_late(sink)
+        self._memory.lived.reach(span.start_ns, until_ns)
         self._memory.done_ns = until_ns
         for live in self._live.values():
             live.detector.state.windows.clear()
@@ -269,6 +293,7 @@ class Pipeline:
                 "v": 1,
                 "newest_ns": memory.newest_ns,
                 "done_ns": memory.done_ns,
+                "lived": memory.lived.dump(),
                 "lines": {key: line.dump() for key, line in self._lines.items()},
                 "meters": {key: meter.dump() for key, meter in self._meters.items()},
                 "scans": self._scans.dump(),
@@ -281,6 +306,7 @@ class Pipeline:
         plain = cbor2.loads(state)
         self._memory.newest_ns = plain["newest_ns"]
         self._memory.done_ns = plain["done_ns"]
+        self._memory.lived = Lived.load(plain.get("lived"))
         self._scans.restore(plain.get("scans", []), self._signals)
         for key, saved in plain["lines"].items():
             if key in self._lines:

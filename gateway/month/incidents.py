@@ -2,11 +2,15 @@
 
 import math
 from collections.abc import Callable, Sequence
+from zoneinfo import ZoneInfo
 
 from edge_agent.calc.factors import SITE, UNVERIFIED, VERIFIED
 from edge_agent.calc.windows import NS_PER_S, to_local
 from edge_agent.readings import Event
 from gateway.month.model import Work
+
+_UTC = ZoneInfo("UTC")
+_MOST_HOURS = 24
 
 
 def tell_events(work: Work, events: Sequence[Event]) -> None:
@@ -45,6 +49,13 @@ def _quality_text(found: Sequence[Event]) -> str:
     return f"measurement quality 测量质量: {'; '.join(parts)}"
 
 
+def _hours(found: Sequence[Event]) -> str:
+    """The hours (UTC) of events, each once."""
+    hours = sorted({f"{to_local(item['t'], _UTC):%Y-%m-%dT%H}Z" for item in found})
+    more = f" and {len(hours) - _MOST_HOURS} more" if len(hours) > _MOST_HOURS else ""
+    return ", ".join(hours[:_MOST_HOURS]) + more
+
+
 _INCIDENTS: dict[str, Callable[[Sequence[Event]], str]] = {
     "gap": _gap_text,
     "late_samples": lambda found: (
@@ -53,7 +64,7 @@ _INCIDENTS: dict[str, Callable[[Sequence[Event]], str]] = {
     "totaliser_reset": lambda found: f"{len(found)} totaliser resets 累计量归零",
     "totaliser_rollover": lambda found: f"{len(found)} totaliser roll-overs 累计量翻转",
     "tag_quality": _quality_text,
-    "clock_step": lambda found: f"{len(found)} clock steps 时钟跳变",
+    "clock_step": lambda found: f"{len(found)} clock steps 时钟跳变: {_hours(found)}",
     "lost_records": lambda found: f"{sum(item['count'] for item in found)} records lost 记录丢失",
     "started": lambda found: f"{len(found)} starts of the agent 采集程序启动",
 }
