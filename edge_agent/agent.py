@@ -7,13 +7,15 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+from pathlib import Path
 from random import SystemRandom
 
 from edge_agent import __version__
 from edge_agent import config as config_
 from edge_agent.acks import LOG_HEAD, Identity
 from edge_agent.acquisition import Acquisition, DeviceState, DeviceStatus
-from edge_agent.clock import NS_PER_S, Clock, ClockTable, DeviceClock, StepWatch, SystemClock
+from edge_agent.clock import NS_PER_S, Clock, DeviceClock, SystemClock
+from edge_agent.clock_desk import ClockDesk
 from edge_agent.config import AgentConfig
 from edge_agent.errors import SignerUnavailable, StoreError
 from edge_agent.expiry import Watch, files_of
@@ -27,6 +29,7 @@ from edge_agent.pipeline.journal import Reading, decode_readings, encode_reading
 from edge_agent.pipeline.pace import Pace
 from edge_agent.pipeline.parts import cut
 from edge_agent.pipeline.series import to_plain
+from edge_agent.pipeline.turning import follow
 from edge_agent.readings import Columns, Event, Sample, Waveform
 from edge_agent.resumption import untold
 from edge_agent.scribe import SIGNING_KID, Scribe
@@ -35,7 +38,7 @@ from edge_agent.supervision import Keeper
 from edge_agent.uplink import Uplink
 from edge_agent.wire import batch as wire_batch
 from edge_agent.wire import cose, keys, notes
-from edge_agent.wire.batch import Batch, ClockState
+from edge_agent.wire.batch import Batch
 from edge_agent.wire.chain import ChainHead
 from edge_agent.wire.cose import MessageType
 from edge_agent.wire.log_head import LogHead, LogTrust
@@ -93,21 +96,24 @@ def _count_devices(health: Health, devices: Sequence[DeviceStatus]) -> None:
     health.renewals = sum(item.renewals for item in devices)
 
 
+def _count_waiting(health: Health, pace: Pace, held_bytes: int) -> None:
+    health.overload, health.held_s = pace.is_overloaded, round(pace.held_s)
+    health.waiting_mb = held_bytes >> 20
+
+
+def _write_status(
+    folder: Path, at_ns: int, health: Health, devices: Sequence[dict[str, object]]
+) -> None:
+    try:
+        write_status(folder, at_ns, health, devices)
+    except OSError as error:
+        log.warning("status_not_written error=%s", error)
+
+
 def _identity(config: AgentConfig, signer: AgentSigner) -> Identity:
     gateways = tuple(keys.public_key(path.read_bytes()) for path in config.keys.gateway)
     trust = _log_trust(config.keys)
     return Identity(config.site, config.agent, boot_id(), signer, gateways, trust)
-
-
-def _clock_state(config: AgentConfig, clock: Clock, steps: int) -> ClockState:
-    state = clock.synchronisation()
-    return ClockState(
-        src=config.time.reference if config.time.source == "system" else "none",
-        sync=state.is_synchronised,
-        off=state.offset_ns,
-        err=state.error_ns,
-        steps=steps,
-    )
 
 
 class Agent:
@@ -140,13 +146,10 @@ class Agent:
         self._head = self._outbox.head
         self._scribe = Scribe((config.site, config.agent), signer, self._keystore)
         self._unsaved: list[Reading] = []
-        self._journal_ns = 0
-        self._clocks = ClockTable()
-        steps = config.time.source == "system"
-        self._watch = StepWatch(config.time.max_clock_step_s * NS_PER_S if steps else None)
+        self._clocks = ClockDesk(self._clock, config.time)
         self._losses = Losses()
         self._pending: list[Event] = []
-        self._announce = False
+        self._journal_ns, self._announce = 0, False
         self._log: LogHead | None = None
 
     async def run(self) -> None:
@@ -188,8 +191,8 @@ class Agent:
             else:
                 self._pipeline.feed(readings, 2**62)
         if isinstance(self._clock, DeviceClock):
-            self._clock.observe(self._pipeline.newest_ns)
-        self._acquisition.resume(self._pipeline.newest_ns)
+            self._clock.observe(self._pipeline.memory.newest_ns)
+        self._acquisition.resume(self._pipeline.memory.newest_ns)
         self._announce = True
 
     def _event(self, kind: str, **fields: object) -> Event:
@@ -223,17 +226,13 @@ class Agent:
             devices = self._acquisition.status()
             health = self.health
             _count_devices(health, devices)
-            health.overload, health.held_s = self._pace.is_overloaded, round(self._pace.held_s)
-            health.waiting_mb = self._pipeline.held_bytes >> 20
+            _count_waiting(health, self._pace, self._pipeline.held_bytes)
             health.restarts = self._keeper.restarts.total() + self._acquisition.restarts
-            folder, at_ns = self.config.state_dir, self._clock.utc_ns()
+            at_ns = self._clock.utc_ns()
             health.key_warning = self._scribe.warning(at_ns)
             health.certificate_warning = await asyncio.to_thread(expiry.warnings, at_ns)
             plain = [asdict(item) for item in devices]
-            try:
-                await asyncio.to_thread(write_status, folder, at_ns, health, plain)
-            except OSError as error:
-                log.warning("status_not_written error=%s", error)
+            await asyncio.to_thread(_write_status, self.config.state_dir, at_ns, health, plain)
             await self._uplink.publish_status()
             await self._clock.sleep(self.config.time.status_s)
 
@@ -243,9 +242,9 @@ class Agent:
         now_ns = self._clock.utc_ns()
         if now_ns <= 0:
             return
-        self._clocks.note(now_ns, self._clock.monotonic_ns())
-        urgent = self._pipeline.feed(readings, now_ns)
-        self._pending += [*self._clock_events(now_ns), *self._acquisition.drain_events()]
+        readings, stepped = self._follow_clock(readings, now_ns)
+        urgent = [*stepped, *self._pipeline.feed(readings, now_ns)]
+        self._pending += self._acquisition.drain_events()
         while self._told:
             self._pending.append(self._told.popleft())
         if self._announce:
@@ -287,10 +286,21 @@ class Agent:
         except OutboxFull as error:  # state and journal on disk still belong together
             self._alarm("disk_full", error)
 
-    def _clock_events(self, now_ns: int) -> list[Event]:
-        """A wall clock that moved against the monotonic one, by more than is configured."""
-        step_ns = self._watch.step_ns(now_ns, self._clock.monotonic_ns())
-        return [self._event("clock_step", step_ns=step_ns)] if step_ns else []
+    def _follow_clock(
+        self, readings: Sequence[Reading], now_ns: int
+    ) -> tuple[Sequence[Reading], list[Event]]:
+        """Tell a wall clock that moved against the monotonic one, and account for what it means."""
+        step_ns = self._clocks.step_ns(now_ns)
+        if self._announce:
+            self._pipeline.memory.lived.split(now_ns)  # whether the clock is right may show later
+        turn = follow(self._pipeline, readings, now_ns, step_ns)
+        if turn is not None:
+            readings, self._pipeline = turn.readings, turn.pipeline
+            self._clocks.begin(now_ns)
+            self._seal(turn.produce.pieces, turn.produce.events)
+            step_ns = step_ns or -turn.back_ns
+        self._clocks.note(now_ns)
+        return readings, [self._event("clock_step", step_ns=step_ns)] if step_ns else []
 
     def _seal(self, new_pieces: Sequence[Columns], new_events: Sequence[Event]) -> None:
         """Sign what was produced and commit it with the state it ends with."""
@@ -345,7 +355,7 @@ class Agent:
             first_ns=first_ns,
             last_ns=last_ns,
             mono=(self._clocks.mono_at(first_ns), self._clocks.mono_at(last_ns)),
-            clock=_clock_state(self.config, self._clock, self._watch.steps),
+            clock=self._clocks.state(),
             config_sha256=self._config_sha256,
             software=f"edge-agent/{__version__}",
             columns=columns,

@@ -160,7 +160,9 @@ class ClockTable:
         self.mono_ns[:] = [*self.mono_ns[first:keep], mono_ns]
 
     def mono_at(self, utc_ns: int) -> int:
-        """Monotonic time when UTC was this; extrapolated beyond the table's ends.
+        """Monotonic time when UTC was this, by the pair nearest in UTC.
+
+        For a minute that a step fell into that is the pair of the time it belongs to.
 
         Raises:
             LookupError: nothing was noted yet.
@@ -168,7 +170,9 @@ class ClockTable:
         if not self.utc_ns:
             message = "no pair of clocks was noted yet"
             raise LookupError(message)
-        place = max(bisect_right(self.utc_ns, utc_ns) - 1, 0)
+        behind = bisect_right(self.utc_ns, utc_ns)
+        pairs = range(max(behind - 1, 0), min(behind + 1, len(self.utc_ns)))
+        place = min(pairs, key=lambda one: abs(utc_ns - self.utc_ns[one]))
         return self.mono_ns[place] + utc_ns - self.utc_ns[place]
 
     def _is_expected(self, utc_ns: int, mono_ns: int) -> bool:

@@ -102,14 +102,14 @@ class SignalBuffer:
         return 2 * vectors + SAMPLE_BYTES * (len(self.one_times) + len(self.marks))
 
     def first_ns(self) -> int | None:
-        """Time of the earliest pending sample; arrays are taken to be in order."""
-        firsts = [int(times[0]) for times in self.times if len(times)]
+        """Time of the earliest pending sample: a clock that went back leaves vectors out of order."""
+        firsts = [int(times.min()) for times in self.times if len(times)]
         return min([*firsts, *self.one_times], default=None)
 
     def newest_ns(self) -> int:
         """Time of the newest pending sample, or -1."""
-        newest = [int(times[-1]) for times in self.times if len(times)]
-        return max([*newest, *self.one_times[-1:]], default=-1)
+        newest = [int(times.max()) for times in self.times if len(times)]
+        return max([*newest, *self.one_times], default=-1)
 
     def take(self, until_ns: int) -> tuple[Times, Values]:
         """Remove and give the samples before ``until_ns``, ordered, each time once."""

@@ -5,7 +5,6 @@ statuses and current are judged together and wait for the slowest of them. A tag
 flag waits for the flag. Everybody else's minutes go on meanwhile.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from edge_agent.calc.windows import MINUTE_NS, NS_PER_S
@@ -40,10 +39,6 @@ class Lateness:
     def of(self, tag: str) -> int:
         """How long one tag waits [ns]."""
         return self._by_tag.get(tag, self.usual_ns)
-
-    def of_all(self, tags: Iterable[str]) -> int:
-        """How long tags that are judged together wait [ns]."""
-        return max(map(self.of, tags), default=self.usual_ns)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ own lateness says (``lateness``), puts samples in order, and produces everything
 Time is the samples' own; the accounting lane advances by whole minutes.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +23,7 @@ from edge_agent.config import AgentConfig, totaliser_of
 from edge_agent.pipeline.buffers import SAMPLE_BYTES, CountBuffer, Holder, SignalBuffer
 from edge_agent.pipeline.judging import Flag, lapses_ns, rules_of
 from edge_agent.pipeline.lateness import Lateness, Reach
+from edge_agent.pipeline.lived import TOLERANCE_NS, Lived
 from edge_agent.pipeline.meters import FuelFactors, MeterWorker
 from edge_agent.pipeline.potline import LineFactors, PotlineWorker, effect_started
 from edge_agent.pipeline.rates import RateWorker
@@ -33,9 +34,10 @@ from edge_agent.plants import Meter
 from edge_agent.readings import Columns, Event, Sample, Scan, Severity, Waveform
 
 NS_PER_S = 10**9
-_FUTURE_NS = 300 * NS_PER_S
+_FUTURE_NS = TOLERANCE_NS
 Reading = Sample | Waveform | Scan
 _Worker = PotlineWorker | SignalWorker | MeterWorker | RateWorker
+_Waiting = _Worker | ScanBuffer
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,16 +66,18 @@ class _Memory:
     future: int = 0
     held_bytes: int = 0
     flowing: dict[str, bool] = field(default_factory=dict)
+    lived: Lived = field(default_factory=Lived)
 
 
 class Pipeline:
     """Owns the calculation state; knows no device, disk, network or clock."""
 
     def __init__(self, config: AgentConfig, factors: FactorSet) -> None:
+        self._made_of = (config, factors)
         self._lateness = Lateness(config)
-        self._device_time = config.time.source == "device"
+        self.device_time = config.time.source == "device"
         self._max_rows = config.outbox.max_rows
-        self._memory = _Memory()
+        self.memory = _Memory()
         self._routes: dict[str, Callable[[Any], None]] = {}
         self._live: dict[str, _Live] = {}
         offset_ns = hour_offset_ns(config.zone, 0)
@@ -85,9 +89,7 @@ class Pipeline:
             worker = PotlineWorker(line, LineFactors.of(factors, line.technology), offset_ns)
             self._lines[line.id] = worker
             self._route_line(worker)
-        self._line_waits = {
-            key: self._lateness.of_all(worker.tags()) for key, worker in self._lines.items()
-        }
+        self._line_tags = {key: tuple(worker.tags()) for key, worker in self._lines.items()}
         self._meter_tags = {meter.id: meter.tag for meter in config.meters}
         for meter in config.meters:
             self._meters[meter.id] = _meter_worker(config, meter, factors, offset_ns)
@@ -147,19 +149,19 @@ class Pipeline:
             now_ns: the agent's UTC; with system time, readings beyond it are refused.
         """
         sink = Sink()
-        limit = np.iinfo(np.int64).max if self._device_time else now_ns + _FUTURE_NS
+        limit = np.iinfo(np.int64).max if self.device_time else now_ns + _FUTURE_NS
         for reading in readings:
             end_ns = reading.time_ns
             if isinstance(reading, Waveform):
                 end_ns += (len(reading) - 1) * reading.period_ns
             if end_ns > limit:
-                self._memory.future += 1
+                self.memory.future += 1
             elif isinstance(reading, Scan):
-                self._memory.newest_ns = max(self._memory.newest_ns, end_ns)
-                self._memory.held_bytes += 8 * (1 + len(reading))
+                self.memory.newest_ns = max(self.memory.newest_ns, end_ns)
+                self.memory.held_bytes += 8 * (1 + len(reading))
                 self._scans.take(reading, self._signals, lambda one: self._take_one(one, sink))
             elif reading.tag in self._routes:
-                self._memory.newest_ns = max(self._memory.newest_ns, end_ns)
+                self.memory.newest_ns = max(self.memory.newest_ns, end_ns)
                 self._take_one(reading, sink)
         return sink.events
 
@@ -167,7 +169,7 @@ class Pipeline:
         """Give a reading to whom it belongs, and to the live lane of its pot."""
         route = self._routes.get(reading.tag)
         if route is not None:
-            self._memory.held_bytes += (
+            self.memory.held_bytes += (
                 16 * len(reading) if isinstance(reading, Waveform) else SAMPLE_BYTES
             )
             route(reading)
@@ -191,22 +193,24 @@ class Pipeline:
             if isinstance(output, Started):
                 effect_started(live.line.line.id, output, sink)
 
-    @property
-    def newest_ns(self) -> int:
-        """Time of the newest reading ever taken [ns], -1 before the first."""
-        return self._memory.newest_ns
+    def anew(self, start_ns: int) -> "Pipeline":
+        """A pipeline without a state that accounts from this minute on [ns]; it knows what was."""
+        fresh = Pipeline(*self._made_of)
+        fresh.finish(start_ns)
+        fresh.memory.newest_ns = start_ns
+        fresh.memory.lived = self.memory.lived
+        return fresh
 
     @property
     def held_bytes(self) -> int:
         """About how much memory the readings take that wait for their minute [bytes]."""
-        return self._memory.held_bytes
+        return self.memory.held_bytes
 
     def _count_held(self) -> None:
         """Count anew what waits: after some of it was accounted for, or restored."""
-        counts = [one.buffer for one in self._meters.values() if isinstance(one, MeterWorker)]
-        holders: list[Holder] = [self._scans, *counts, *self._lines.values()]
+        holders: list[Holder] = [self._scans, *self._lines.values()]
         holders += self._buffers().values()
-        self._memory.held_bytes = sum(holder.held_bytes() for holder in holders)
+        self.memory.held_bytes = sum(holder.held_bytes() for holder in holders)
 
     def due_ns(self, now_ns: int, settled_ns: int | None = None) -> int | None:
         """The whole minute up to which can be accounted now, if that is news.
@@ -215,38 +219,53 @@ class Pipeline:
             now_ns: the agent's UTC [ns].
             settled_ns: a device is still telling what happened after this time [ns].
         """
-        newest = self._memory.newest_ns if self._device_time else now_ns
-        if self._memory.newest_ns < 0:
+        newest = self.memory.newest_ns if self.device_time else now_ns
+        if self.memory.newest_ns < 0:
             return None
         limit = newest - self._lateness.usual_ns
         limit = limit if settled_ns is None else min(limit, settled_ns)
         boundary = limit // MINUTE_NS * MINUTE_NS
-        return boundary if boundary > max(self._memory.done_ns, 0) else None
+        island_ns = self.memory.lived.next_ns()
+        boundary = boundary if island_ns is None else min(boundary, island_ns)
+        return boundary if boundary > max(self.memory.done_ns, 0) else None
 
     def advance(self, until_ns: int, settled_ns: int | None = None) -> Produce:
         """Account for everything before a whole minute [ns].
 
         Who waits longer than ``time.lateness_s`` is accounted so much less far, who waits shorter
-        so much farther, but not beyond ``settled_ns``.
+        so much farther, but not beyond ``settled_ns`` nor into time that was accounted before.
         """
-        sink, lateness = Sink(), self._lateness
-        reach = Reach(until_ns, lateness.usual_ns, settled_ns)
+        bounds = [at for at in (settled_ns, self.memory.lived.next_ns()) if at is not None]
+        reach = Reach(until_ns, self._lateness.usual_ns, min(bounds, default=None))
+        return self._account(reach, self._lateness.of)
 
-        def account(worker: _Worker, wait_ns: int) -> None:
+    def finish(self, until_ns: int) -> Produce:
+        """Account for everything before a whole minute [ns], whoever would have waited longer."""
+        usual_ns = self._lateness.usual_ns
+        return self._account(Reach(until_ns, usual_ns), lambda _tag: usual_ns)
+
+    def _account(self, reach: Reach, wait_of: Callable[[str], int]) -> Produce:
+        sink = Sink()
+        workers = (*self._lines.values(), *self._signals.values(), *self._meters.values())
+        start_ns = _start_ns(self.memory.done_ns, reach.until_ns, (self._scans, *workers))
+
+        def account(worker: _Worker, tags: Iterable[str]) -> None:
+            wait_ns = max(map(wait_of, tags), default=reach.usual_ns)
             span = reach.span(wait_ns, worker.done_ns, worker.first_ns())
             if span is not None:
                 worker.process(span, sink)
 
-        done = self._scans.advance(lambda tag: reach.end_ns(lateness.of(tag)), self._signals, sink)
+        done = self._scans.advance(lambda tag: reach.end_ns(wait_of(tag)), self._signals, sink)
         for line in self._lines.values():
-            account(line, self._line_waits[line.line.id])
+            account(line, self._line_tags[line.line.id])
         for tag, signal in self._signals.items():
             if tag not in done:
-                account(signal, lateness.of(tag))
+                account(signal, [tag])
         for meter_id, meter in self._meters.items():
-            account(meter, lateness.of(self._meter_tags[meter_id]))
-        self._tell_late(sink)
-        self._memory.done_ns = until_ns
+            account(meter, [self._meter_tags[meter_id]])
+        _tell_late(self._buffers(), self.memory, sink)
+        self.memory.lived.reach(start_ns, reach.until_ns)
+        self.memory.done_ns = reach.until_ns
         for live in self._live.values():
             live.detector.state.windows.clear()
         self._count_held()
@@ -265,32 +284,15 @@ class Pipeline:
                 buffers[f"{line.line.id}.{pot_id}"] = pot.volts
         return buffers
 
-    def _tell_late(self, sink: Sink) -> None:
-        for tag, buffer in self._buffers().items():
-            late = buffer.late
-            if late.count:
-                sink.event(
-                    late.first_ns, "late_samples", tag=tag, count=late.count, to=late.last_ns
-                )
-                late.count = 0
-        if self._memory.future:
-            sink.event(
-                self._memory.newest_ns,
-                "late_samples",
-                tag="*",
-                count=self._memory.future,
-                reason="future",
-            )
-            self._memory.future = 0
-
     def dump(self) -> bytes:
         """The calculation state, to be stored in one transaction with the batches it led to."""
-        memory = self._memory
+        memory = self.memory
         return cbor2.dumps(
             {
                 "v": 1,
                 "newest_ns": memory.newest_ns,
                 "done_ns": memory.done_ns,
+                "lived": memory.lived.dump(),
                 "lines": {key: line.dump() for key, line in self._lines.items()},
                 "meters": {key: meter.dump() for key, meter in self._meters.items()},
                 "scans": self._scans.dump(),
@@ -301,8 +303,9 @@ class Pipeline:
     def restore(self, state: bytes) -> None:
         """Go on from a stored state; lines and meters that are new start afresh."""
         plain = cbor2.loads(state)
-        self._memory.newest_ns = plain["newest_ns"]
-        self._memory.done_ns = plain["done_ns"]
+        self.memory.newest_ns = plain["newest_ns"]
+        self.memory.done_ns = plain["done_ns"]
+        self.memory.lived = Lived.load(plain.get("lived"))
         self._scans.restore(plain.get("scans", []), self._signals)
         for key, saved in plain["lines"].items():
             if key in self._lines:
@@ -337,6 +340,28 @@ def _meter_worker(
         until = tag.instrument.calibrated_until
     worker.lapses_ns = lapses_ns(until, config.zone)
     return worker
+
+
+def _start_ns(done_ns: int, until_ns: int, waiting: Iterable[_Waiting]) -> int:
+    """Where the time that is accounted now begins [ns]; the first one with the first reading."""
+    if done_ns >= 0:
+        return done_ns
+    firsts = [at for one in waiting if (at := one.first_ns()) is not None]
+    return min([*firsts, until_ns]) // MINUTE_NS * MINUTE_NS
+
+
+def _tell_late(
+    buffers: Mapping[str, SignalBuffer | CountBuffer], memory: _Memory, sink: Sink
+) -> None:
+    for tag, buffer in buffers.items():
+        late = buffer.late
+        if late.count:
+            sink.event(late.first_ns, "late_samples", tag=tag, count=late.count, to=late.last_ns)
+            late.count = 0
+    if memory.future:
+        told = {"tag": "*", "count": memory.future, "reason": "future"}
+        sink.event(memory.newest_ns, "late_samples", **told)
+        memory.future = 0
 
 
 def _merge_gaps(events: list[Event]) -> list[Event]:

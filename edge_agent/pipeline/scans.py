@@ -137,6 +137,11 @@ class ScanBuffer:
                 tags, tuple(at_once), array("q", times), array("d", values)
             )
 
+    def first_ns(self) -> int | None:
+        """Time of the earliest scan that waits."""
+        firsts = [min(layout.times) for layout in self._layouts.values() if layout.times]
+        return min(firsts, default=None)
+
     def held_bytes(self) -> int:
         """Memory that all scans take [bytes]."""
         return sum(layout.held_bytes() for layout in self._layouts.values())

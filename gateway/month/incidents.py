@@ -11,6 +11,7 @@ from gateway.month.model import Work
 from gateway.month.shapes import is_well_formed
 
 _UTC = ZoneInfo("UTC")
+_MOST_HOURS = 24
 
 
 def tell_events(work: Work, events: Sequence[Event]) -> None:
@@ -66,6 +67,13 @@ def _utc(time_ns: int) -> str:
     return f"{to_local(time_ns, _UTC):%Y-%m-%dT%H:%MZ}"
 
 
+def _hours(found: Sequence[Event]) -> str:
+    """The hours (UTC) of events, each once."""
+    hours = sorted({f"{to_local(item['t'], _UTC):%Y-%m-%dT%H}Z" for item in found})
+    more = f" and {len(hours) - _MOST_HOURS} more" if len(hours) > _MOST_HOURS else ""
+    return ", ".join(hours[:_MOST_HOURS]) + more
+
+
 _INCIDENTS: dict[str, Callable[[Sequence[Event]], str]] = {
     "gap": _gap_text,
     "late_samples": lambda found: (
@@ -74,7 +82,7 @@ _INCIDENTS: dict[str, Callable[[Sequence[Event]], str]] = {
     "totaliser_reset": lambda found: f"{len(found)} totaliser resets 累计量归零",
     "totaliser_rollover": lambda found: f"{len(found)} totaliser roll-overs 累计量翻转",
     "tag_quality": _quality_text,
-    "clock_step": lambda found: f"{len(found)} clock steps 时钟跳变",
+    "clock_step": lambda found: f"{len(found)} clock steps 时钟跳变: {_hours(found)}",
     "lost_records": lambda found: f"{sum(item['count'] for item in found)} records lost 记录丢失",
     "resumed": _resumed_text,
     "started": lambda found: f"{len(found)} starts of the agent 采集程序启动",
