@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 LOG_HEAD = "log_head"
 FOREIGN = "foreign_history"
 LOST = "evidence_lost"
+STANDING = frozenset({FOREIGN, LOST})
+"""Alarms that no other one may cover."""
 ACK_AT = "ack_at"
 
 
@@ -82,6 +84,7 @@ class AckDesk:
         self._outbox = outbox
         self._health = health
         self.gateway_at: int | None = None
+        self._is_foreign = False  # until the next start: whoever looked into it restarts the agent
 
     def obey(self, payload: bytes) -> Outcome:
         """Do what an ack may do; a refused one is counted and logged."""
@@ -121,7 +124,7 @@ class AckDesk:
         if self._outbox.hash_at(ack.seq) != ack.sha256:  # U2, U3
             self._health.acks_refused += 1
             self._foreign(f"the gateway acked batch {ack.seq}, which is not ours")
-        if self._health.alarm == FOREIGN:
+        if self._is_foreign:
             return Outcome()
         self._outbox.ack(ack.seq, ack.sha256)
         self._health.acks += 1
@@ -156,5 +159,6 @@ class AckDesk:
         return True
 
     def _foreign(self, why: str) -> None:
+        self._is_foreign = True
         self._health.alarm = FOREIGN
         log.error("foreign_history %s", why)

@@ -12,7 +12,7 @@ from random import SystemRandom
 
 from edge_agent import __version__
 from edge_agent import config as config_
-from edge_agent.acks import LOG_HEAD, Identity
+from edge_agent.acks import LOG_HEAD, STANDING, Identity
 from edge_agent.acquisition import Acquisition, DeviceState, DeviceStatus
 from edge_agent.clock import NS_PER_S, Clock, DeviceClock, SystemClock
 from edge_agent.clock_desk import ClockDesk
@@ -108,6 +108,12 @@ def _write_status(
         write_status(folder, at_ns, health, devices)
     except OSError as error:
         log.warning("status_not_written error=%s", error)
+
+
+def _worse(before: str, name: str) -> str:
+    """The alarm to show when another one comes."""
+    stays = before in STANDING or (before, name) == ("outbox_full", "disk_full")
+    return before if stays else name
 
 
 def _identity(config: AgentConfig, signer: AgentSigner) -> Identity:
@@ -373,7 +379,6 @@ class Agent:
         self.health.lost_records += self._losses.add(pieces, events, self._clock.utc_ns())
 
     def _alarm(self, name: str, error: Exception) -> None:
-        milder = name == "disk_full" and self.health.alarm == "outbox_full"
-        if self.health.alarm != name and not milder:
+        if _worse(self.health.alarm, name) != self.health.alarm:
             log.error("%s: %s", name, error)
             self.health.alarm = name

@@ -41,6 +41,6 @@ class Watch:
         }
         for name, said in found.items():
             if self._told.get(name) != said:
-                log.warning("certificate_expires what=%s %s file=%s", name, said, self.files[name])
+                log.warning("certificate_warning what=%s %s file=%s", name, said, self.files[name])
         self._told = found
         return "; ".join(f"{name} {said}" for name, said in found.items())

@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from edge_agent.wire import cbor
+
 STATUS_FILE = "status.json"
 
 
@@ -49,8 +51,9 @@ class Health:
     tls_problem: str = ""
 
     def detail(self) -> dict[str, Any]:
-        """The counters as a plain map."""
-        return asdict(self)
+        """The counters as a plain map, in texts that a signed message may hold."""
+        plain: dict[str, Any] = cbor.clean(asdict(self))
+        return plain
 
     @property
     def state(self) -> str:

@@ -5,6 +5,7 @@ to be copied back. A file of zeros holds the room for both, and is given up for 
 """
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 RESERVE_BYTES = 5 * 2**20
@@ -28,12 +29,16 @@ class Reserve:
                 self._write()
             self.is_held = True
         except OSError:
-            self._path.unlink(missing_ok=True)
+            self._remove()
 
     def release(self) -> None:
         """Give the room up."""
         self.is_held = False
-        self._path.unlink(missing_ok=True)
+        self._remove()
+
+    def _remove(self) -> None:
+        with suppress(OSError):  # a disk that turned read-only: then there is no room to give
+            self._path.unlink(missing_ok=True)
 
     def _write(self) -> None:
         self._path.touch(0o600)

@@ -96,6 +96,13 @@ def test_an_ack_beyond_what_was_made_alarms(desk, outbox, ack):  # 68
     assert (outbox.acked, desk._health.alarm) == (0, "foreign_history")
 
 
+def test_another_alarm_does_not_let_removal_go_on(desk, outbox, ack):
+    desk.obey(ack(3, bytes(32)))
+    desk._health.alarm = ""  # as after a full disk that has room again
+    assert not desk.obey(ack(4)).is_progress
+    assert left(outbox) == [1, 2, 3, 4, 5, 6]
+
+
 def test_an_ack_of_another_hash_stops_all_removal(desk, outbox, ack):  # 69
     desk.obey(ack(3, bytes(32)))
     assert desk._health.alarm == "foreign_history"

@@ -135,7 +135,7 @@ def test_a_damaged_journal_entry_is_told_and_the_rest_is_restored(make, tmp_path
     file.close()
     agent._outbox = SimpleNamespace(close=lambda: None)
     again = make(clock)
-    assert again._pipeline.newest_ns == clock.utc
+    assert again._pipeline.memory.newest_ns == clock.utc
     run(again, clock, 2)
     (told,) = events(tmp_path, "lost_records")
     assert (told["count"], told["reason"]) == (1, "journal")

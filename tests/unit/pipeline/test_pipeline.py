@@ -194,7 +194,7 @@ def test_readings_from_the_future_are_refused_under_system_time(config):
     line = pipeline(plain)
     now = T0 + 60 * NS
     line.feed([*plant(60), Sample("line1.pot001.voltage", T0 + 10**6 * NS, 30.0)], now)
-    assert line.newest_ns < now
+    assert line.memory.newest_ns < now
     (event,) = [e for e in line.advance(T0 + 60 * NS).events if e["type"] == "late_samples"]
     assert event["reason"] == "future"
 

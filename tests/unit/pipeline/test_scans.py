@@ -186,3 +186,11 @@ def test_the_journal_gives_scans_back_as_they_were():
         (s.tags, s.time_ns, s.values) for s in given[:3]
     ]
     assert isinstance(back[2].values[6], int)
+
+
+def test_a_clock_set_back_in_the_first_minute_leaves_all_minutes(config):
+    """Scans that came before the accounting began, out of order: as after a start with a wrong clock."""
+    ahead = [Scan(one.tags, one.time_ns + 120 * NS, one.values) for one in scans(20)]
+    readings = [*ahead, *scans(90)]
+    want = run(config, list(samples(readings)), piece=len(readings) * len(TAGS))
+    assert run(config, readings, piece=len(readings)) == want
