@@ -5,7 +5,8 @@
     3  a key that is revoked, superseded or not yet in force: quarantined
     4  already accepted, same bytes: the ack is repeated
     5  other bytes where a batch stands, or a successor with another ``prev``: a fork;
-       both sides are kept and the agent is frozen until an operator releases it
+       both sides are kept, whatever the agent's account holds, and the agent is frozen until
+       an operator releases it; further forks of a frozen agent are paid for
     6  a batch is missing before this one: held within limits, the lowest seqs first
     7  its configuration is not known yet: held, and the ack asks for it
     8  its key ended too long ago (``late_key``), or it announces a key that no operator approved:
@@ -22,7 +23,7 @@ import logging
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from edge_agent.clock import NS_PER_S, Clock
+from edge_agent.clock import Clock
 from edge_agent.errors import (
     BadIdentity,
     EvidenceError,
@@ -78,6 +79,11 @@ class Decisions:
     evidence: Evidence = field(default_factory=Evidence)
     progressed: set[Source] = field(default_factory=set)
     repeat: set[Source] = field(default_factory=set)
+
+    def freezes(self, source: Source) -> bool:
+        """Whether there is a fork of this agent, which freezes it once it is written."""
+        batches = (fork.batch.batch for fork in self.evidence.forks)
+        return any((batch.site, batch.agent) == source for batch in batches)
 
 
 class Intake:
@@ -216,7 +222,11 @@ class Intake:
             if self._chains.follow(chain):
                 return self._place(chain, verified, received_ns)
             return self._hold(chain, verified, received_ns)
-        if not self._knows_config(chain.source, verified) or self._frozen(chain.source):
+        if (
+            chain.held.contradicts(verified)
+            or not self._knows_config(chain.source, verified)
+            or self._frozen(chain.source)
+        ):
             return self._hold(chain, verified, received_ns)
         return self._pass(chain, verified, received_ns, head)
 
@@ -231,6 +241,7 @@ class Intake:
         if not self._pays(chain, verified, received_ns):
             return self._hold(chain, verified, received_ns)
         chain.head = head
+        chain.held.pop(head.seq)
         self._chains.fresh_hashes[chain.source, head.seq] = head.sha256
         flags = (*verified.flags, *chain.marks.flags(verified, received_ns), *passage.flags)
         verified = replace(verified, flags=flags)
@@ -246,9 +257,7 @@ class Intake:
 
     def _pays(self, chain: Chain, verified: VerifiedBatch, received_ns: int) -> bool:
         """Take the price of a batch from the agent's account; alarm when there is not enough."""
-        covers_ns, future_s = verified.batch.last_ns, self._policy.future_after_s
-        if future_s is not None:
-            covers_ns = min(covers_ns, received_ns + future_s * NS_PER_S)
+        covers_ns = self._policy.paid_to_ns(verified.batch.last_ns, received_ns)
         if chain.cadence.pay(len(verified.raw), self._clock.monotonic_ns(), covers_ns):
             self._short.discard(chain.source)
             return True
@@ -291,8 +300,10 @@ class Intake:
         return self._fork(chain, both, f"two different batches {seq} arrived")
 
     def _fork(self, chain: Chain, entries: list[tuple[VerifiedBatch, int]], why: str) -> Verdict:
+        """Keep the sides and freeze the agent; what comes while it is frozen has its price."""
+        is_free = not self._frozen(chain.source)
         for verified, received_ns in entries:
-            if chain.cadence.pay(len(verified.raw), self._clock.monotonic_ns()):
+            if is_free or chain.cadence.pay(len(verified.raw), self._clock.monotonic_ns()):
                 self._open.evidence.forks.append(ForkedBatch(verified, received_ns, chain.head))
             else:
                 self._beyond(chain, verified.raw, received_ns)
@@ -329,10 +340,7 @@ class Intake:
         return self._ledger.config(*source, digest) is not None
 
     def _frozen(self, source: Source) -> bool:
-        fresh = (fork.batch.batch for fork in self._open.evidence.forks)
-        return self._ledger.is_frozen(*source) or any(
-            (batch.site, batch.agent) == source for batch in fresh
-        )
+        return self._open.freezes(source) or self._ledger.is_frozen(*source)
 
     def _alarm(self, event: str, source: Source, reason: str = "", **fields: object) -> None:
         name = "/".join(source)
