@@ -106,8 +106,8 @@ class Intake:
         self._chains = Chains(ledger, keys, policy, clock)
         self._clock = clock
         self._short: set[Source] = set()
+        self._stale = False
         self._open = Decisions()
-        self._fresh_configs: set[tuple[Source, bytes]] = set()
         ledger.enrol(keys.enrolments())
 
     def offer(self, message: Message) -> Verdict:
@@ -122,19 +122,24 @@ class Intake:
             return self._refuse(message, error.reason, str(error))
 
     def refresh(self) -> None:
-        """Take up decisions that operators added to the ledger, and what waited for them or time."""
+        """Take up decisions that operators added to the ledger, and what waited for them or time.
+
+        Raises:
+            StoreError: the ledger failed; the next call does all of it again.
+        """
         for source in sorted(self._short):
             chain = self._chains.of(source)
             if chain.held.get(chain.head.seq + 1) is None:
                 self._short.discard(source)
             self._place_held(chain)
-        if not self._keys.refresh():
-            return
-        self._gate.refresh()
-        self._enrolled = {one.source for one in self._keys.enrolments()}
-        self._ledger.enrol(self._keys.enrolments())
-        for chain in self._chains:
-            self._place_held(chain)
+        was_stale, self._stale = self._stale, True
+        if self._keys.refresh() or was_stale:
+            self._gate.refresh()
+            self._enrolled = {one.source for one in self._keys.enrolments()}
+            self._ledger.enrol(self._keys.enrolments())
+            for chain in self._chains:
+                self._place_held(chain)
+        self._stale = False
 
     def knows(self, source: Source) -> bool:
         """Whether this agent has an enrolled key; may be asked from any thread."""
@@ -156,8 +161,7 @@ class Intake:
     def take(self) -> Decisions:
         """Everything decided since the last call, after it became durable."""
         decisions, self._open = self._open, Decisions()
-        self._chains.fresh_hashes.clear()
-        self._fresh_configs.clear()
+        self._chains.written()
         return decisions
 
     def ack(self, source: Source, at_ns: int) -> Ack:
@@ -172,7 +176,7 @@ class Intake:
             sha256=chain.head.sha256,
             at_ns=at_ns,
             held=chain.held.span(),
-            want_config=waiting is not None and not self._knows_config(source, waiting[0]),
+            want_config=waiting is not None and not self._chains.knows_config(waiting[0]),
             log=note,
             proof=proof,
         )
@@ -224,7 +228,7 @@ class Intake:
             return self._hold(chain, verified, received_ns)
         if (
             chain.held.contradicts(verified)
-            or not self._knows_config(chain.source, verified)
+            or not self._chains.knows_config(verified)
             or self._frozen(chain.source)
         ):
             return self._hold(chain, verified, received_ns)
@@ -271,16 +275,16 @@ class Intake:
         self.count(Overflow(chain.source, _CADENCE, 1, len(raw), received_ns, sha256))
 
     def _place_held(self, chain: Chain) -> None:
-        """Accept what waited for the head to come this far."""
-        while (entry := chain.held.pop(chain.head.seq + 1)) is not None:
-            verified, received_ns = entry
+        """Accept what waited for the head to come this far; it is held until that is decided."""
+        while (entry := chain.held.get(chain.head.seq + 1)) is not None:
             try:
-                if self._place(chain, verified, received_ns) is not Verdict.ACCEPTED:
-                    return
+                verdict = self._place(chain, *entry)
             except EvidenceError as error:
-                topic = topics.topic(*chain.source, "batch")
-                message = Message(topic, verified.raw, received_ns)
-                self._refuse(message, error.reason, str(error))
+                message = Message(topics.topic(*chain.source, "batch"), entry[0].raw, entry[1])
+                verdict = self._refuse(message, error.reason, str(error))
+            if verdict is not Verdict.HELD:
+                chain.held.pop(entry[0].batch.seq)
+            if verdict is not Verdict.ACCEPTED:
                 return
 
     def _hold(self, chain: Chain, verified: VerifiedBatch, received_ns: int) -> Verdict:
@@ -319,7 +323,7 @@ class Intake:
                 self._beyond(chain, config.raw, received_ns)
                 return Verdict.NO_ROOM
             self._open.evidence.configs.append((*source, config, received_ns))
-            self._fresh_configs.add((source, digest))
+            self._chains.fresh_configs.add((source, digest))
             self._open.repeat.add(source)
             self._place_held(chain)
         return Verdict.CONFIG
@@ -332,12 +336,6 @@ class Intake:
         )
         self._alarm("message_refused", source, reason, topic=message.topic, why=why)
         return Verdict.REFUSED
-
-    def _knows_config(self, source: Source, verified: VerifiedBatch) -> bool:
-        digest = verified.batch.config_sha256
-        if (source, digest) in self._fresh_configs:
-            return True
-        return self._ledger.config(*source, digest) is not None
 
     def _frozen(self, source: Source) -> bool:
         return self._open.freezes(source) or self._ledger.is_frozen(*source)
