@@ -146,16 +146,24 @@ def test_a_flood_in_large_messages_is_bounded_in_bytes(make_desk):
     assert desk.dropped == 180
 
 
-def test_a_full_queue_takes_from_who_has_most(make_desk, neighbour):
-    desk = make_desk(limits=Limits(messages=300))
-    made = chain(neighbour, VICTIM, 3, desk.clock.now_ns, MINUTE)
+@pytest.mark.parametrize(
+    ("limits", "flood", "count"),
+    [(Limits(messages=300), bytes(1), 1_000), (Limits(bytes=20_000), bytes(5_000), 10)],
+    ids=["messages", "bytes"],
+)
+def test_a_full_queue_takes_from_who_has_most(make_desk, neighbour, limits, flood, count):
+    """The victim has more bytes than a flood of small messages, more messages than one of large."""
+    desk = make_desk(limits=limits)
+    made = chain(neighbour, VICTIM, 8, desk.clock.now_ns, MINUTE)
     for raw in made:
-        for _ in range(1_000):
-            desk.arrive(FLOODER, bytes(5))
+        for _ in range(count):
+            desk.arrive(FLOODER, flood)
         desk.arrive(VICTIM, raw)
-    for _ in range(3):
+    for _ in range(len(made)):
         desk.round()
     assert desk.rows(VICTIM) == made
+    assert desk.counted(VICTIM) == {}
+    assert desk.counted(FLOODER)["flood"].messages >= 8 * count - 300
 
 
 def test_names_that_nobody_enrolled_share_one_place(make_desk, neighbour):
