@@ -1,27 +1,19 @@
 """Asking a time-stamping authority over HTTP (RFC 3161 section 3.4)."""
 
-import http.client
-import time
-import urllib.error
-import urllib.request
+import http
 from dataclasses import dataclass
-from typing import Protocol
 
 from edge_agent.errors import CarbonError, ConfigError
 from gateway import timestamp
 from gateway.config import GatewayConfig
+from gateway.http_post import NoAnswer, post
 from gateway.timestamp import Authority, TimestampError, Token
 
 _QUERY, _REPLY = "application/timestamp-query", "application/timestamp-reply"
-_PIECE = 16_384
 
 
 class AuthorityUnreachable(CarbonError):
     """The authority did not answer, or not with a response; worth another try."""
-
-
-class _Answer(Protocol):
-    def read1(self, size: int) -> bytes: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +25,9 @@ class TimestampClient:
     timeout_s: float
 
     def stamp(self, text: bytes, nonce: bytes) -> tuple[bytes, bytes, Token]:
-        """Request, response and what the response proves; blocks for twice the time-out at most.
+        """Request, response and what the response proves; blocks for the time-out at most.
+
+        Looking up the authority's name alone has the resolver's own time-outs.
 
         Raises:
             AuthorityUnreachable: no response in time.
@@ -45,36 +39,20 @@ class TimestampClient:
 
     def _post(self, asked: bytes) -> bytes:
         headers = {"Content-Type": _QUERY, "Accept": _REPLY}
-        request = urllib.request.Request(self.url, asked, headers, method="POST")  # noqa: S310  the configuration allows http and https only
-        until = time.monotonic() + self.timeout_s
+        most = timestamp.MAX_RESPONSE
+        named = f"authority {self.authority.name} at {self.url}"
         try:
-            with urllib.request.urlopen(request, timeout=self.timeout_s) as answer:  # noqa: S310
-                kind = answer.headers.get_content_type()
-                if kind != _REPLY:
-                    message = f"{self._named()} answered {kind}, {_REPLY} is right"
-                    raise AuthorityUnreachable(message)
-                return self._read(answer, until)
-        except urllib.error.HTTPError as error:
-            message = f"{self._named()} answered {error.code} {error.reason}"
-            raise AuthorityUnreachable(message) from error
-        except (OSError, http.client.HTTPException) as error:
-            raise AuthorityUnreachable(f"{self._named()}: {error}") from error
-
-    def _read(self, answer: _Answer, until: float) -> bytes:
-        """All of an answer that comes in time and is not too long."""
-        found = bytearray()
-        while piece := answer.read1(_PIECE):
-            found += piece
-            if len(found) > timestamp.MAX_RESPONSE:
-                message = f"a response has at most {timestamp.MAX_RESPONSE} bytes"
-                raise TimestampError(message)
-            if time.monotonic() > until:
-                message = f"{self._named()}: not all came within {self.timeout_s} s"
-                raise AuthorityUnreachable(message)
-        return bytes(found)
-
-    def _named(self) -> str:
-        return f"authority {self.authority.name} at {self.url}"
+            reply = post(self.url, asked, headers, timeout_s=self.timeout_s, most=most)
+        except NoAnswer as error:
+            raise AuthorityUnreachable(f"{named}: {error}") from error
+        if reply.status != http.HTTPStatus.OK:
+            raise AuthorityUnreachable(f"{named} answered {reply}")
+        if reply.kind != _REPLY:
+            raise AuthorityUnreachable(f"{named} answered {reply.kind}, {_REPLY} is right")
+        if len(reply.body) > most:
+            message = f"a response has at most {most} bytes"
+            raise TimestampError(message)
+        return reply.body
 
 
 def clients(config: GatewayConfig) -> list[TimestampClient]:

@@ -4,11 +4,9 @@ Put a proxy with TLS in front of a witness that does not listen on loopback: cos
 secrecy, but the proxy limits who may ask.
 """
 
-import http.client
 import logging
+import re
 import threading
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from edge_agent.errors import BadProfile, CarbonError
 from edge_agent.wire import notes
 from edge_agent.wire.notes import Head, NoteKey
+from gateway.http_post import NoAnswer, post
 from gateway.witness import MAX_REQUEST, Answer, Request, Witness
 
 log = logging.getLogger(__name__)
@@ -24,6 +23,7 @@ _PATH = "/add-checkpoint"
 _MAX_ANSWER = 16_384
 _IDLE_S = 10
 _CONFLICT = 409
+_SIZE = re.compile(r"\s*[0-9]{1,19}\s*\Z")
 
 
 class WitnessRefused(CarbonError):
@@ -99,10 +99,10 @@ class WitnessClient:
 
         Raises:
             WitnessRefused: it knows another history, or does not know the log.
-            WitnessUnreachable: no answer in time.
+            WitnessUnreachable: no answer within the time-out, or a redirect.
         """
         status, text = self._post(note, prove, old_size)
-        if status == _CONFLICT and text.strip().isdecimal() and 0 <= int(text) <= head.size:
+        if status == _CONFLICT and _SIZE.match(text) and int(text) <= head.size:
             status, text = self._post(note, prove, int(text))
         if status != 200:
             message = f"witness {self.key.name} answered {status}: {text.strip()[:200]}"
@@ -117,15 +117,16 @@ class WitnessClient:
         self, note: str, prove: Callable[[int], tuple[bytes, ...]], old_size: int
     ) -> tuple[int, str]:
         body = Request(old_size, prove(old_size), note).text().encode()
-        request = urllib.request.Request(self.url.rstrip("/") + _PATH, body, method="POST")  # noqa: S310  the configuration allows http and https only
+        named, url = f"witness {self.key.name} at {self.url}", self.url.rstrip("/") + _PATH
         try:
-            with urllib.request.urlopen(request, timeout=self.timeout_s) as answer:  # noqa: S310
-                return answer.status, _text(answer.read(_MAX_ANSWER))
-        except urllib.error.HTTPError as error:
-            return error.code, _text(error.read(_MAX_ANSWER))
-        except (OSError, http.client.HTTPException) as error:
-            message = f"witness {self.key.name} at {self.url}: {error}"
-            raise WitnessUnreachable(message) from error
+            reply = post(url, body, {}, timeout_s=self.timeout_s, most=_MAX_ANSWER)
+        except NoAnswer as error:
+            raise WitnessUnreachable(f"{named}: {error}") from error
+        if reply.location:
+            raise WitnessUnreachable(f"{named} answered {reply}")
+        if len(reply.body) > _MAX_ANSWER:
+            raise WitnessRefused(f"{named}: an answer has at most {_MAX_ANSWER} bytes")
+        return reply.status, _text(reply.body)
 
 
 def _text(body: bytes) -> str:

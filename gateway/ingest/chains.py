@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from edge_agent.clock import Clock
 from edge_agent.errors import EvidenceError
 from edge_agent.wire import batch as wire_batch
-from edge_agent.wire.batch import Batch
+from edge_agent.wire.batch import Batch, VerifiedBatch
 from edge_agent.wire.chain import ChainHead
 from edge_agent.wire.keys import KeyRing
 from gateway.ingest.cadence import Cadence
@@ -35,6 +35,7 @@ class Chains:
 
     def __init__(self, ledger: Ledger, keys: KeyRing, policy: Policy, clock: Clock) -> None:
         self.fresh_hashes: dict[tuple[Source, int], bytes] = {}
+        self.fresh_configs: set[tuple[Source, bytes]] = set()
         self._ledger = ledger
         self._keys = keys
         self._policy = policy
@@ -73,6 +74,19 @@ class Chains:
         last = self._last_batch(chain.source, head.seq)
         chain.marks = Marks(self._ledger.tree, self._policy, last)
         return True
+
+    def knows_config(self, verified: VerifiedBatch) -> bool:
+        """Whether a batch's configuration came, from its own agent."""
+        batch = verified.batch
+        source, digest = (batch.site, batch.agent), batch.config_sha256
+        if (source, digest) in self.fresh_configs:
+            return True
+        return self._ledger.config(*source, digest) is not None
+
+    def written(self) -> None:
+        """What was fresh stands in the ledger now."""
+        self.fresh_hashes.clear()
+        self.fresh_configs.clear()
 
     def _last_batch(self, source: Source, seq: int) -> Batch | None:
         """The newest batch of the ledger; None when there is none or its key is unknown now."""

@@ -2,7 +2,8 @@
 
 A sender is the enrolled agent that the topic names; whatever names nobody enrolled shares one
 place. Messages are taken one a sender and round, so a flood delays only the flooder. What does not
-fit is dropped from the sender that has most waiting, and counted; an agent sends again
+fit is dropped from the sender that has most messages or bytes waiting, whichever there are too many
+of, and counted; an agent sends again
 what no signed ack covers, so dropping loses nothing of an honest one.
 """
 
@@ -132,6 +133,9 @@ class FairQueue:
         self._size -= len(item.message.payload)
 
     def _longest(self) -> Source:
+        """Who has most of what there is too much of, messages or bytes."""
+        if self._messages > self._limits.messages:
+            return max(self._lines, key=lambda one: (len(self._lines[one].items), one))
         return max(self._lines, key=lambda one: (self._lines[one].size, one))
 
     def _drop(self, source: Source) -> Delivery:

@@ -15,6 +15,11 @@ class Hold:
         """The waiting batch with this number, and when it came."""
         return self._waiting.get(seq)
 
+    def contradicts(self, verified: VerifiedBatch) -> bool:
+        """Whether other bytes wait under this batch's number."""
+        waiting = self._waiting.get(verified.batch.seq)
+        return waiting is not None and waiting[0].sha256 != verified.sha256
+
     def span(self) -> tuple[int, int] | None:
         """Lowest and highest number that wait."""
         return (min(self._waiting), max(self._waiting)) if self._waiting else None

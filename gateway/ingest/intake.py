@@ -5,7 +5,8 @@
     3  a key that is revoked, superseded or not yet in force: quarantined
     4  already accepted, same bytes: the ack is repeated
     5  other bytes where a batch stands, or a successor with another ``prev``: a fork;
-       both sides are kept and the agent is frozen until an operator releases it
+       both sides are kept, whatever the agent's account holds, and the agent is frozen until
+       an operator releases it; further forks of a frozen agent are paid for
     6  a batch is missing before this one: held within limits, the lowest seqs first
     7  its configuration is not known yet: held, and the ack asks for it
     8  its key ended too long ago (``late_key``), or it announces a key that no operator approved:
@@ -22,7 +23,7 @@ import logging
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from edge_agent.clock import NS_PER_S, Clock
+from edge_agent.clock import Clock
 from edge_agent.errors import (
     BadIdentity,
     EvidenceError,
@@ -79,6 +80,11 @@ class Decisions:
     progressed: set[Source] = field(default_factory=set)
     repeat: set[Source] = field(default_factory=set)
 
+    def freezes(self, source: Source) -> bool:
+        """Whether there is a fork of this agent, which freezes it once it is written."""
+        batches = (fork.batch.batch for fork in self.evidence.forks)
+        return any((batch.site, batch.agent) == source for batch in batches)
+
 
 class Intake:
     """Decides on every message; used by one thread, which also commits what was decided."""
@@ -100,8 +106,8 @@ class Intake:
         self._chains = Chains(ledger, keys, policy, clock)
         self._clock = clock
         self._short: set[Source] = set()
+        self._stale = False
         self._open = Decisions()
-        self._fresh_configs: set[tuple[Source, bytes]] = set()
         ledger.enrol(keys.enrolments())
 
     def offer(self, message: Message) -> Verdict:
@@ -116,19 +122,24 @@ class Intake:
             return self._refuse(message, error.reason, str(error))
 
     def refresh(self) -> None:
-        """Take up decisions that operators added to the ledger, and what waited for them or time."""
+        """Take up decisions that operators added to the ledger, and what waited for them or time.
+
+        Raises:
+            StoreError: the ledger failed; the next call does all of it again.
+        """
         for source in sorted(self._short):
             chain = self._chains.of(source)
             if chain.held.get(chain.head.seq + 1) is None:
                 self._short.discard(source)
             self._place_held(chain)
-        if not self._keys.refresh():
-            return
-        self._gate.refresh()
-        self._enrolled = {one.source for one in self._keys.enrolments()}
-        self._ledger.enrol(self._keys.enrolments())
-        for chain in self._chains:
-            self._place_held(chain)
+        was_stale, self._stale = self._stale, True
+        if self._keys.refresh() or was_stale:
+            self._gate.refresh()
+            self._enrolled = {one.source for one in self._keys.enrolments()}
+            self._ledger.enrol(self._keys.enrolments())
+            for chain in self._chains:
+                self._place_held(chain)
+        self._stale = False
 
     def knows(self, source: Source) -> bool:
         """Whether this agent has an enrolled key; may be asked from any thread."""
@@ -150,8 +161,7 @@ class Intake:
     def take(self) -> Decisions:
         """Everything decided since the last call, after it became durable."""
         decisions, self._open = self._open, Decisions()
-        self._chains.fresh_hashes.clear()
-        self._fresh_configs.clear()
+        self._chains.written()
         return decisions
 
     def ack(self, source: Source, at_ns: int) -> Ack:
@@ -166,7 +176,7 @@ class Intake:
             sha256=chain.head.sha256,
             at_ns=at_ns,
             held=chain.held.span(),
-            want_config=waiting is not None and not self._knows_config(source, waiting[0]),
+            want_config=waiting is not None and not self._chains.knows_config(waiting[0]),
             log=note,
             proof=proof,
         )
@@ -216,7 +226,11 @@ class Intake:
             if self._chains.follow(chain):
                 return self._place(chain, verified, received_ns)
             return self._hold(chain, verified, received_ns)
-        if not self._knows_config(chain.source, verified) or self._frozen(chain.source):
+        if (
+            chain.held.contradicts(verified)
+            or not self._chains.knows_config(verified)
+            or self._frozen(chain.source)
+        ):
             return self._hold(chain, verified, received_ns)
         return self._pass(chain, verified, received_ns, head)
 
@@ -231,6 +245,7 @@ class Intake:
         if not self._pays(chain, verified, received_ns):
             return self._hold(chain, verified, received_ns)
         chain.head = head
+        chain.held.pop(head.seq)
         self._chains.fresh_hashes[chain.source, head.seq] = head.sha256
         flags = (*verified.flags, *chain.marks.flags(verified, received_ns), *passage.flags)
         verified = replace(verified, flags=flags)
@@ -246,9 +261,7 @@ class Intake:
 
     def _pays(self, chain: Chain, verified: VerifiedBatch, received_ns: int) -> bool:
         """Take the price of a batch from the agent's account; alarm when there is not enough."""
-        covers_ns, future_s = verified.batch.last_ns, self._policy.future_after_s
-        if future_s is not None:
-            covers_ns = min(covers_ns, received_ns + future_s * NS_PER_S)
+        covers_ns = self._policy.paid_to_ns(verified.batch.last_ns, received_ns)
         if chain.cadence.pay(len(verified.raw), self._clock.monotonic_ns(), covers_ns):
             self._short.discard(chain.source)
             return True
@@ -262,16 +275,16 @@ class Intake:
         self.count(Overflow(chain.source, _CADENCE, 1, len(raw), received_ns, sha256))
 
     def _place_held(self, chain: Chain) -> None:
-        """Accept what waited for the head to come this far."""
-        while (entry := chain.held.pop(chain.head.seq + 1)) is not None:
-            verified, received_ns = entry
+        """Accept what waited for the head to come this far; it is held until that is decided."""
+        while (entry := chain.held.get(chain.head.seq + 1)) is not None:
             try:
-                if self._place(chain, verified, received_ns) is not Verdict.ACCEPTED:
-                    return
+                verdict = self._place(chain, *entry)
             except EvidenceError as error:
-                topic = topics.topic(*chain.source, "batch")
-                message = Message(topic, verified.raw, received_ns)
-                self._refuse(message, error.reason, str(error))
+                message = Message(topics.topic(*chain.source, "batch"), entry[0].raw, entry[1])
+                verdict = self._refuse(message, error.reason, str(error))
+            if verdict is not Verdict.HELD:
+                chain.held.pop(entry[0].batch.seq)
+            if verdict is not Verdict.ACCEPTED:
                 return
 
     def _hold(self, chain: Chain, verified: VerifiedBatch, received_ns: int) -> Verdict:
@@ -291,8 +304,10 @@ class Intake:
         return self._fork(chain, both, f"two different batches {seq} arrived")
 
     def _fork(self, chain: Chain, entries: list[tuple[VerifiedBatch, int]], why: str) -> Verdict:
+        """Keep the sides and freeze the agent; what comes while it is frozen has its price."""
+        is_free = not self._frozen(chain.source)
         for verified, received_ns in entries:
-            if chain.cadence.pay(len(verified.raw), self._clock.monotonic_ns()):
+            if is_free or chain.cadence.pay(len(verified.raw), self._clock.monotonic_ns()):
                 self._open.evidence.forks.append(ForkedBatch(verified, received_ns, chain.head))
             else:
                 self._beyond(chain, verified.raw, received_ns)
@@ -308,7 +323,7 @@ class Intake:
                 self._beyond(chain, config.raw, received_ns)
                 return Verdict.NO_ROOM
             self._open.evidence.configs.append((*source, config, received_ns))
-            self._fresh_configs.add((source, digest))
+            self._chains.fresh_configs.add((source, digest))
             self._open.repeat.add(source)
             self._place_held(chain)
         return Verdict.CONFIG
@@ -322,17 +337,8 @@ class Intake:
         self._alarm("message_refused", source, reason, topic=message.topic, why=why)
         return Verdict.REFUSED
 
-    def _knows_config(self, source: Source, verified: VerifiedBatch) -> bool:
-        digest = verified.batch.config_sha256
-        if (source, digest) in self._fresh_configs:
-            return True
-        return self._ledger.config(*source, digest) is not None
-
     def _frozen(self, source: Source) -> bool:
-        fresh = (fork.batch.batch for fork in self._open.evidence.forks)
-        return self._ledger.is_frozen(*source) or any(
-            (batch.site, batch.agent) == source for batch in fresh
-        )
+        return self._open.freezes(source) or self._ledger.is_frozen(*source)
 
     def _alarm(self, event: str, source: Source, reason: str = "", **fields: object) -> None:
         name = "/".join(source)

@@ -14,6 +14,7 @@ from edge_agent.clock import Clock
 from edge_agent.errors import CarbonError, StoreError
 from edge_agent.wire import notes
 from gateway.checkpoints import Checkpointer
+from gateway.ingest.foreseen import foreseen
 from gateway.ingest.journal import Journal
 from gateway.ledger import Checkpoint
 from gateway.witness_http import WitnessClient
@@ -39,17 +40,20 @@ class LogKeeper:
         while True:
             try:
                 made = await loop.run_in_executor(self.executor, self._tick)
+                if made is not None:
+                    journal.event(logging.INFO, "checkpoint", size=made.size, root=made.root.hex())
+                    self.told()
+                await self.witness(journal)
             except StoreError as error:
                 journal.event(logging.ERROR, "checkpoint_failed", error=error)
-                made = None
-            if made is not None:
-                journal.event(logging.INFO, "checkpoint", size=made.size, root=made.root.hex())
-                self.told()
-            await self.witness(journal)
             await self.clock.sleep(min(_LOOK_S, self.checkpointer.every_s / 2))
 
     async def witness(self, journal: Journal) -> None:
-        """Ask every witness that has not cosigned the newest checkpoint yet."""
+        """Ask every witness that has not cosigned the newest checkpoint yet.
+
+        Raises:
+            StoreError: the ledger cannot be read now.
+        """
         if not self.witnesses:
             return
         loop = asyncio.get_running_loop()
@@ -60,7 +64,7 @@ class LogKeeper:
             if newest is None or self._stands.get(name) == newest.size:
                 continue
             try:
-                line = await self._ask(client, newest)
+                line = await foreseen(self._ask(client, newest))
                 await loop.run_in_executor(self.executor, self._keep, newest.size, name, line)
                 self._stands[name] = newest.size
             except CarbonError as error:

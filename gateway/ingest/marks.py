@@ -25,6 +25,12 @@ class Policy:
     key_grace_days: int = 45
     allowance: Allowance = field(default_factory=Allowance)
 
+    def paid_to_ns(self, last_ns: int, received_ns: int) -> int:
+        """Up to when a batch earns something: its last time, but not far ahead of our clock [ns]."""
+        if self.future_after_s is None:
+            return last_ns
+        return min(last_ns, received_ns + self.future_after_s * NS_PER_S)
+
 
 class Marks:
     """What one agent's next batch is held against besides the chain."""

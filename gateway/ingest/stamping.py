@@ -1,7 +1,7 @@
 """Has checkpoints stamped by outside authorities while the gateway runs.
 
-Authorities are asked beside everything else, each by a task of its own: one that is away delays
-nothing but its own token, and is asked again at growing distances until it comes back.
+Authorities are asked beside everything else, each by a task of its own: one that is away, or
+answers anything at all, delays nothing but its own token, and is asked again at growing distances.
 """
 
 import asyncio
@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from edge_agent.clock import Clock
 from edge_agent.errors import CarbonError
+from gateway.ingest.foreseen import foreseen
 from gateway.ingest.journal import Journal
 from gateway.stamps import Stamper
 from gateway.timestamp_http import TimestampClient
@@ -39,7 +40,7 @@ class Stamping:
         name = client.authority.name
         while True:
             try:
-                await self._once(client, journal)
+                await foreseen(self._once(client, journal))
             except CarbonError as error:
                 journal.event(
                     logging.WARNING, "not_stamped", authority=name, error=error, retry_s=delay_s

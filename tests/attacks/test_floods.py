@@ -13,7 +13,7 @@ from edge_agent.wire import batch as wire_batch
 from edge_agent.wire import cbor, cose, topics
 from edge_agent.wire.batch import Batch, ClockState
 from edge_agent.wire.cose import MessageType
-from gateway.ingest import Intake, Message, Policy
+from gateway.ingest import Intake, Message, Policy, Verdict
 from gateway.ingest.cadence import Allowance, Cadence
 from gateway.ingest.fair import Delivery, FairQueue, Limits
 from gateway.ingest.recorder import Recorder
@@ -146,16 +146,24 @@ def test_a_flood_in_large_messages_is_bounded_in_bytes(make_desk):
     assert desk.dropped == 180
 
 
-def test_a_full_queue_takes_from_who_has_most(make_desk, neighbour):
-    desk = make_desk(limits=Limits(messages=300))
-    made = chain(neighbour, VICTIM, 3, desk.clock.now_ns, MINUTE)
+@pytest.mark.parametrize(
+    ("limits", "flood", "count"),
+    [(Limits(messages=300), bytes(1), 1_000), (Limits(bytes=20_000), bytes(5_000), 10)],
+    ids=["messages", "bytes"],
+)
+def test_a_full_queue_takes_from_who_has_most(make_desk, neighbour, limits, flood, count):
+    """The victim has more bytes than a flood of small messages, more messages than one of large."""
+    desk = make_desk(limits=limits)
+    made = chain(neighbour, VICTIM, 8, desk.clock.now_ns, MINUTE)
     for raw in made:
-        for _ in range(1_000):
-            desk.arrive(FLOODER, bytes(5))
+        for _ in range(count):
+            desk.arrive(FLOODER, flood)
         desk.arrive(VICTIM, raw)
-    for _ in range(3):
+    for _ in range(len(made)):
         desk.round()
     assert desk.rows(VICTIM) == made
+    assert desk.counted(VICTIM) == {}
+    assert desk.counted(FLOODER)["flood"].messages >= 8 * count - 300
 
 
 def test_names_that_nobody_enrolled_share_one_place(make_desk, neighbour):
@@ -262,8 +270,63 @@ def test_a_flood_of_forks_is_kept_within_the_account(make_desk, signer):
     for _ in range(8):
         desk.round()
     assert desk.ledger.is_frozen(SITE, FLOODER)
-    assert len(desk.ledger.forks(SITE, FLOODER)) == 58
-    assert desk.counted(FLOODER)["cadence"].messages == 500 - 1 - 58
+    # The first one is free; a configuration and a batch were paid for before.
+    assert len(desk.ledger.forks(SITE, FLOODER)) == 1 + 58
+    assert desk.counted(FLOODER)["cadence"].messages == 500 - 1 - 59
+
+
+def emptied(desk, signer):
+    """The thief used up the account; one more of his batches waits and takes each credit."""
+    stolen = chain(signer, FLOODER, 61, desk.clock.now_ns, 0)
+    for raw in stolen:
+        desk.arrive(FLOODER, raw)
+    desk.round()
+    assert desk.rows(FLOODER) == stolen[:59]
+    assert desk.intake.is_waiting()
+    return stolen
+
+
+@pytest.mark.parametrize("seq", [2, 59, 60], ids=["stored", "newest", "waiting"])
+def test_an_empty_account_hides_no_fork(make_desk, signer, seq):
+    """The robbed agent's own batch freezes it at once, and the thief gets nothing further in."""
+    desk = make_desk(policy=SMALL)
+    stolen = emptied(desk, signer)
+    prev = hashlib.sha256(stolen[seq - 2]).digest()
+    genuine = batch(signer, FLOODER, seq, prev, desk.clock.now_ns, value=7_777)
+    desk.arrive(FLOODER, genuine)
+    desk.round()
+    assert desk.ledger.is_frozen(SITE, FLOODER)
+    sides = [raw for _, _, raw in desk.ledger.forks(SITE, FLOODER)]
+    assert sides == ([stolen[59], genuine] if seq == 60 else [genuine])
+    desk.clock.now_ns += HOUR
+    for raw in stolen[59:]:
+        desk.arrive(FLOODER, raw)
+    desk.round()
+    assert desk.rows(FLOODER) == stolen[:59]
+    assert not desk.intake.is_waiting()
+
+
+def test_a_fork_with_what_waits_is_seen_though_the_account_holds_enough_again(make_desk, signer):
+    """A credit came between two looks: the batch that arrives must not pass the one that waits."""
+    desk = make_desk(policy=SMALL)
+    stolen = emptied(desk, signer)
+    desk.clock.now_ns += MINUTE
+    prev = hashlib.sha256(stolen[58]).digest()
+    genuine = batch(signer, FLOODER, 60, prev, desk.clock.now_ns, value=7_777)
+    message = Message(topics.topic(SITE, FLOODER, "batch"), genuine, desk.clock.now_ns)
+    assert desk.intake.offer(message) is Verdict.FORK
+    desk.round()
+    assert desk.ledger.is_frozen(SITE, FLOODER)
+    assert [raw for _, _, raw in desk.ledger.forks(SITE, FLOODER)] == [stolen[59], genuine]
+
+
+def test_what_waits_is_not_held_any_more_when_it_is_accepted_as_it_arrives_again(make_desk, signer):
+    desk = make_desk(policy=SMALL)
+    stolen = emptied(desk, signer)
+    desk.clock.now_ns += MINUTE
+    message = Message(topics.topic(SITE, FLOODER, "batch"), stolen[59], desk.clock.now_ns)
+    assert desk.intake.offer(message) is Verdict.ACCEPTED
+    assert desk.intake.ack((SITE, FLOODER), desk.clock.now_ns).held == (61, 61)
 
 
 def test_an_account_never_holds_more_than_its_burst():

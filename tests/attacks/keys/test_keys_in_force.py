@@ -3,6 +3,7 @@
 import pytest
 from enrolled_plant import AGENT, DAY, MINUTE, NOW, SITE, after, batch, key, keychange
 
+from edge_agent.errors import StoreError
 from edge_agent.wire.chain import ChainHead
 from gateway.ingest import Verdict
 from gateway.trust import enrolment
@@ -138,6 +139,33 @@ def test_batches_of_the_new_key_may_arrive_before_the_change(plant, signer):
     plant.settle()
     assert plant.head().seq == 2
     assert not plant.reasons()
+
+
+@pytest.mark.parametrize("failing", ["enrol", "config"])
+def test_a_ledger_that_fails_once_leaves_no_half_of_a_decision(plant, signer, monkeypatch, failing):
+    """New keys reach the ledger and what is held is placed as soon as the ledger works again."""
+    head = send(plant, signer, 2)
+    raw = batch(signer, head, events=[keychange(head, NEXT)])
+    assert plant.offer(raw) is Verdict.HELD
+    plant.settle()
+    plant.enrol(NEXT)
+    works, failures = getattr(plant.ledger, failing), [StoreError("disk full")]
+
+    def flaky(*values):
+        if failures:
+            raise failures.pop()
+        return works(*values)
+
+    monkeypatch.setattr(plant.ledger, failing, flaky)
+    with pytest.raises(StoreError):
+        plant.intake.refresh()
+    plant.intake.refresh()
+    plant.settle()
+    assert plant.head().seq == 3
+    assert {signer.kid, NEXT.kid} <= {
+        one.public.kid for one in plant.ledger.key_ring().enrolments()
+    }
+    assert plant.intake.ack((SITE, AGENT), 0).held is None
 
 
 def test_a_change_that_nobody_approved_waits_for_the_operator(plant, signer, caplog):

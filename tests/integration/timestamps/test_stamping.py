@@ -242,6 +242,30 @@ async def test_a_wrong_token_and_a_failing_ledger_are_tried_again_and_nothing_wr
         await run_until(stamping, lambda: "disk full" in caplog.text)
 
 
+async def test_an_error_of_any_kind_ends_neither_the_task_nor_the_other_authority(
+    maker, grow, ledger, authority, client_of, caplog
+):
+    grow()
+    maker.tick(to_ns(MORNING))
+    clock = SteppedClock()
+    failures = [OverflowError("date value out of range")]
+
+    def random(size):
+        if failures:
+            raise failures.pop()
+        return bytes(size)
+
+    with ThreadPoolExecutor(1) as executor, authority.serving() as url:
+        both = [
+            client_of(url),
+            TimestampClient(Authority("b", client_of(url).authority.roots), url, 20),
+        ]
+        stamping = Stamping(Stamper(ledger, both, random), executor, clock)
+        await run_until(stamping, lambda: len(ledger.tree.stamps()) == 2)
+    assert "OverflowError: date value out of range" in caplog.text
+    assert clock.slept.count(10) == 1
+
+
 def test_an_answer_of_another_kind_too_long_or_for_another_nonce_is_refused(authority, client_of):
     with authority.serving() as url:
         client = client_of(url)
