@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import os
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -76,7 +77,27 @@ def _acquisition(config: AgentConfig, clock: Clock, jitter: Callable[[], float])
 
 
 def _pace(config: AgentConfig, clock: Clock) -> Pace:
-    return Pace(config.limits.waiting_mb * 2**20, config.time.lateness_s, clock)
+    is_replay = config.time.source == "device"  # which waits for nobody
+    limit_bytes = math.inf if is_replay else config.limits.waiting_mb * 2**20
+    return Pace(limit_bytes, config.time.lateness_s, clock)
+
+
+def _due(
+    pipeline: Pipeline, pace: Pace, now_ns: int, settled_ns: int | None
+) -> tuple[int | None, int | None, list[Event]]:
+    """Up to where to account, the settled time to heed, and what is to be told of it [ns].
+
+    Memory that is full is not taken into, and what would end a wait for a device's history may
+    stand in the queue: it is waited for no longer, and what it brings later counts as late.
+    """
+    due_ns = pipeline.due_ns(now_ns, settled_ns)
+    if due_ns is not None or settled_ns is None or not pace.is_full(pipeline.held_bytes):
+        return due_ns, settled_ns, []
+    if (due_ns := pipeline.due_ns(now_ns)) is None:
+        return None, settled_ns, []
+    log.warning("history_not_awaited %s", {"from": settled_ns, "to": due_ns})
+    told = {"device": "*", "count": 1, "reason": "history", "from": settled_ns, "to": due_ns}
+    return due_ns, None, [{"t": now_ns, "type": "device_overrun", **told}]
 
 
 def _observe(clock: DeviceClock, readings: Sequence[Reading]) -> None:
@@ -205,8 +226,7 @@ class Agent:
                 _observe(self._clock, readings)
             settled_ns = self._acquisition.settled_ns()
             await loop.run_in_executor(self._worker, self._take, readings, settled_ns)
-            if self.config.time.source == "system":  # a replay waits for nobody
-                await self._pace.wait(lambda: self._pipeline.held_bytes)
+            await self._pace.wait(lambda: self._pipeline.held_bytes)
 
     async def _tick(self) -> None:
         """Minutes end although no reading arrives; the journal is written in time."""
@@ -254,8 +274,9 @@ class Agent:
             if self._resumed():
                 self._seal((), ())  # before any row
         self._unsaved += readings
-        due_ns = self._pipeline.due_ns(now_ns, settled_ns)
+        due_ns, settled_ns, told = _due(self._pipeline, self._pace, now_ns, settled_ns)
         if due_ns is not None:
+            self._pending += told
             produce = self._pipeline.advance(due_ns, settled_ns)
             self._pace.accounted()
             self._seal(produce.pieces, [*urgent, *produce.events])

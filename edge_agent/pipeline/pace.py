@@ -7,7 +7,9 @@ to them, so the intake is held back, evenly, so that every part of the minute ha
         a minute and its lateness;
     P2  what is held back stays in the queue of ``acquisition``: polls leave out their slots and
         senders keep their data, counted and told there;
-    P3  time is the monotonic clock's: a wall clock that steps holds nobody back.
+    P3  time is the monotonic clock's: a wall clock that steps holds nobody back;
+    P4  at the limit nothing is taken until an accounting made room, so that no accounting may wait
+        then for what is still to be taken (``is_full``).
 """
 
 from collections.abc import Callable
@@ -22,7 +24,7 @@ _LASTS_NS = 60 * NS_PER_S
 class Pace:
     """Holds the intake back; ``wait`` runs on the loop, ``accounted`` in the worker."""
 
-    def __init__(self, limit_bytes: int, lateness_s: float, clock: Clock) -> None:
+    def __init__(self, limit_bytes: float, lateness_s: float, clock: Clock) -> None:
         """Begin now; ``lateness_s`` is how long accounting waits for stragglers [s]."""
         self._limit_bytes, self._lateness_s, self._clock = limit_bytes, lateness_s, clock
         self._window_s = 60.0 + lateness_s + _SPARE_S
@@ -40,12 +42,16 @@ class Pace:
         now_ns = self._clock.monotonic_ns()
         return self._held_ns is not None and now_ns - self._held_ns < _LASTS_NS
 
+    def is_full(self, held_bytes: int) -> bool:
+        """True when only an accounting makes room; P4."""
+        return held_bytes >= self._limit_bytes
+
     def wait_s(self, held_bytes: int) -> float:
         """How long to take nothing in, with so much waiting [s]; P1."""
         since_s = (self._clock.monotonic_ns() - self._accounted_ns) / NS_PER_S
         share = held_bytes / self._limit_bytes
         missing_s = share * self._window_s - since_s - self._lateness_s - _SPARE_S
-        return max(missing_s, _STEP_S if share >= 1 else 0.0)
+        return max(missing_s, _STEP_S if self.is_full(held_bytes) else 0.0)
 
     async def wait(self, held_bytes: Callable[[], int]) -> None:
         """Return when readings may be taken in again."""

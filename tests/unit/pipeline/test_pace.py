@@ -43,7 +43,9 @@ def test_room_grows_with_the_minute_and_ends_at_the_limit(clock):
     assert pace.wait_s(45_000) == pytest.approx(5)
     clock.now_ns = 600 * NS
     assert pace.wait_s(69_999) == 0
-    assert pace.wait_s(70_000) > 0  # however long the accounting waits for a device's history
+    assert not pace.is_full(69_999)
+    assert pace.wait_s(70_000) > 0
+    assert pace.is_full(70_000)  # and the accounting must not wait for a device's history now
     pace.accounted()
     assert pace.wait_s(12_000) == pytest.approx(2)
 
