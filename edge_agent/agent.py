@@ -210,6 +210,7 @@ class Agent:
                 self._pipeline.feed(readings, 2**62)
         if isinstance(self._clock, DeviceClock):
             self._clock.observe(self._pipeline.newest_ns)
+        self._pace.accounted(self._pipeline.held_bytes)  # what the state held waits on
         self._acquisition.resume(self._pipeline.newest_ns)
         self._announce = True
 
@@ -278,7 +279,7 @@ class Agent:
         if due_ns is not None:
             self._pending += told
             produce = self._pipeline.advance(due_ns, settled_ns)
-            self._pace.accounted()
+            self._pace.accounted(self._pipeline.held_bytes)
             self._seal(produce.pieces, [*urgent, *produce.events])
         elif urgent or self._scribe.due(self._clock.monotonic_ns()):
             self._seal((), urgent)

@@ -3,8 +3,9 @@
 Readings wait in memory until their minute is accounted for. Under overload there would be no end
 to them, so the intake is held back, evenly, so that every part of the minute has its readings:
 
-    P1  what waits may take the share of the limit that the time since the last accounting is of
-        a minute and its lateness;
+    P1  what came since the last accounting may take the share of the room that was left then (the
+        limit less what tags with a longer lateness still held) that the time since is of a minute
+        and its lateness;
     P2  what is held back stays in the queue of ``acquisition``: polls leave out their slots and
         senders keep their data, counted and told there;
     P3  time is the monotonic clock's: a wall clock that steps holds nobody back;
@@ -29,11 +30,13 @@ class Pace:
         self._limit_bytes, self._lateness_s, self._clock = limit_bytes, lateness_s, clock
         self._window_s = 60.0 + lateness_s + _SPARE_S
         self._accounted_ns = clock.monotonic_ns()
+        self._kept_bytes = 0
         self._held_ns: int | None = None
         self.held_s = 0.0
 
-    def accounted(self) -> None:
-        """Minutes were accounted for just now."""
+    def accounted(self, kept_bytes: int) -> None:
+        """Minutes were accounted for just now, and so much still waits [bytes]."""
+        self._kept_bytes = kept_bytes
         self._accounted_ns = self._clock.monotonic_ns()
 
     @property
@@ -48,10 +51,12 @@ class Pace:
 
     def wait_s(self, held_bytes: int) -> float:
         """How long to take nothing in, with so much waiting [s]; P1."""
+        if self.is_full(held_bytes):
+            return _STEP_S
+        kept_bytes = min(self._kept_bytes, held_bytes)  # the worker may be accounting just now
+        share = (held_bytes - kept_bytes) / (self._limit_bytes - kept_bytes)
         since_s = (self._clock.monotonic_ns() - self._accounted_ns) / NS_PER_S
-        share = held_bytes / self._limit_bytes
-        missing_s = share * self._window_s - since_s - self._lateness_s - _SPARE_S
-        return max(missing_s, _STEP_S if self.is_full(held_bytes) else 0.0)
+        return max(share * self._window_s - since_s - self._lateness_s - _SPARE_S, 0.0)
 
     async def wait(self, held_bytes: Callable[[], int]) -> None:
         """Return when readings may be taken in again."""
