@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import os
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -26,7 +27,7 @@ from edge_agent.losses import Losses
 from edge_agent.outbox import Outbox, OutboxFull
 from edge_agent.pipeline import Pipeline
 from edge_agent.pipeline.journal import Reading, decode_readings, encode_readings
-from edge_agent.pipeline.pace import Pace
+from edge_agent.pipeline.pace import Pace, due
 from edge_agent.pipeline.parts import cut
 from edge_agent.pipeline.series import to_plain
 from edge_agent.pipeline.turning import follow
@@ -79,7 +80,9 @@ def _acquisition(config: AgentConfig, clock: Clock, jitter: Callable[[], float])
 
 
 def _pace(config: AgentConfig, clock: Clock) -> Pace:
-    return Pace(config.limits.waiting_mb * 2**20, config.time.lateness_s, clock)
+    is_replay = config.time.source == "device"  # which waits for nobody
+    limit_bytes = math.inf if is_replay else config.limits.waiting_mb * 2**20
+    return Pace(limit_bytes, config.time.lateness_s, clock)
 
 
 def _observe(clock: DeviceClock, readings: Sequence[Reading]) -> None:
@@ -198,6 +201,7 @@ class Agent:
                 self._pipeline.feed(readings, 2**62)
         if isinstance(self._clock, DeviceClock):
             self._clock.observe(self._pipeline.memory.newest_ns)
+        self._pace.accounted(self._pipeline.held_bytes)  # what the state held waits on
         self._acquisition.resume(self._pipeline.memory.newest_ns)
         self._announce = True
 
@@ -214,8 +218,7 @@ class Agent:
                 _observe(self._clock, readings)
             settled_ns = self._acquisition.settled_ns()
             await loop.run_in_executor(self._worker, self._take, readings, settled_ns)
-            if self.config.time.source == "system":  # a replay waits for nobody
-                await self._pace.wait(lambda: self._pipeline.held_bytes)
+            await self._pace.wait(lambda: self._pipeline.held_bytes)
 
     async def _tick(self) -> None:
         """Minutes end although no reading arrives; the journal is written in time."""
@@ -259,10 +262,11 @@ class Agent:
             if self._resumed():
                 self._seal((), ())  # before any row
         self._unsaved += readings
-        due_ns = self._pipeline.due_ns(now_ns, settled_ns)
+        due_ns, settled_ns, told = due(self._pipeline, self._pace, now_ns, settled_ns)
         if due_ns is not None:
+            self._pending += told
             produce = self._pipeline.advance(due_ns, settled_ns)
-            self._pace.accounted()
+            self._pace.accounted(self._pipeline.held_bytes)
             self._seal(produce.pieces, [*urgent, *produce.events])
         elif urgent or self._scribe.due(self._clock.monotonic_ns()):
             self._seal((), urgent)

@@ -88,11 +88,13 @@ class Acquisition:
     def settled_ns(self) -> int | None:
         """Time [ns] before which no device with history will tell more; None: nobody need wait.
 
-        Called on the loop. It holds for what was taken from ``batches`` before the call.
+        Called on the loop. It holds for what was taken from ``batches`` before the call. It ends
+        with the patience for the devices even while nobody takes anything.
         """
-        if self._queue.size == 0:
-            times = [device.backfill.settled_ns() for device in self._devices]
-            self._settled_ns = min((time for time in times if time is not None), default=None)
+        told = [device.backfill.settled_ns() for device in self._devices]
+        times = [time for time in told if time is not None]
+        if self._queue.size == 0 or not times:
+            self._settled_ns = min(times, default=None)
         return self._settled_ns
 
     def status(self) -> Sequence[DeviceStatus]:

@@ -11,17 +11,19 @@ from edge_agent import config as config_
 from edge_agent import documents
 from edge_agent.acquisition import Acquisition
 from edge_agent.calc.rate import is_rate
-from edge_agent.clock import SystemClock
+from edge_agent.clock import NS_PER_S, SystemClock
 from edge_agent.commands import Verb
 from edge_agent.config import AgentConfig
 from edge_agent.documents import Document, Path_, all_of
 from edge_agent.errors import CarbonError, ConfigError
 from edge_agent.keystore import Keystore
 from edge_agent.pipeline import Pipeline
+from edge_agent.pipeline.lateness import Lateness
 from edge_agent.pipeline.series import of_config, to_plain
 from edge_agent.wire import keys
 
 _MADE_BY_US = ("pki", "record")
+_VALUE_BYTES = 8
 
 
 def register(verb: Verb) -> None:
@@ -34,7 +36,7 @@ def check(args: argparse.Namespace) -> int:
     config = config_.load(args.config)
     document = documents.load(args.config)
     errors = [*_wrong(config, str(args.config)), *_missing(config, document)]
-    errors += _uncounted(config, document)
+    errors += [*_uncounted(config, document), *_outgrown(config, document)]
     if errors:
         raise all_of(errors)
     tags = sum(len(device.tags) for device in config.devices)
@@ -89,6 +91,27 @@ def _uncounted(config: AgentConfig, document: Document) -> Iterator[ConfigError]
             message = f"tag {tag.id!r} is neither a totaliser nor a rate; its unit is {tag.unit!r}"
             right = "totaliser: {} at the tag, or a unit such as t/h"
             yield document.error(("meters", place, "tag"), message, right)
+
+
+def _outgrown(config: AgentConfig, document: Document) -> Iterator[ConfigError]:
+    """A device whose readings certainly outgrow ``limits.waiting_mb`` while they wait.
+
+    Only rates that are configured count, and a value takes at least eight bytes.
+    """
+    lateness = Lateness(config)
+    for place, device in enumerate(config.devices):
+        held_bytes = 0.0
+        for tag in device.tags if device.enabled else ():
+            every_s = tag.interval_s or getattr(device, "interval_s", None)
+            if every_s and (wait_ns := lateness.of(tag.id)) > lateness.usual_ns:
+                held_bytes += wait_ns / NS_PER_S / every_s * _VALUE_BYTES
+        if held_bytes > config.limits.waiting_mb * 2**20:
+            message = (
+                f"{len(device.tags)} tags at their rate and lateness keep {held_bytes / 2**20:.0f} "
+                f"MiB waiting; limits.waiting_mb is {config.limits.waiting_mb}"
+            )
+            right = "a shorter lateness_s, a longer interval_s, or a greater limits.waiting_mb"
+            yield document.error(("devices", place, "lateness_s"), message, right)
 
 
 def _paths(part: object, key: Path_) -> Iterator[tuple[Path_, Path]]:

@@ -4,13 +4,14 @@ import asyncio
 import sqlite3
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from edge_agent.agent import Agent
-from edge_agent.clock import Synchronisation
+from edge_agent.clock import DeviceClock, Synchronisation
 from edge_agent.config import AgentConfig
 from edge_agent.outbox import Outbox
-from edge_agent.readings import Sample
+from edge_agent.readings import Sample, Scan, Waveform
 from edge_agent.wire import batch as wire_batch
 from edge_agent.wire import keys
 from edge_agent.wire.keys import Enrolment, KeyRing, public_key
@@ -219,6 +220,71 @@ def test_the_uplink_hands_paho_no_more_than_its_window(make):
     agent._outbox.ack(2, agent._outbox.hash_at(2))
     asyncio.run(agent._uplink._send_window())
     assert len(published) == 6
+
+
+MODBUS = {"id": "d", "driver": "modbus", "host": "127.0.0.1", "unit": 1, "interval_s": 1}
+TAGS = [{"id": f"x{n}", "address": n, "type": "uint16"} for n in range(1_000)]
+SILENT = {
+    "id": "u",
+    "driver": "opcua",
+    "url": "opc.tcp://h:4840",
+    "insecure": True,
+    "history": {"hold_s": 86_400},
+    "tags": [{"id": "u", "node": "i=1"}],
+}
+
+
+def test_full_memory_is_accounted_for_although_a_device_with_history_is_away(make, tmp_path):
+    """The wait for its history would never end: nothing is taken, so that no minute is over."""
+    clock, names = Clock(), tuple(tag["id"] for tag in TAGS)
+    agent = make(
+        clock, devices=[MODBUS | {"tags": TAGS}, SILENT], limits={"waiting_mb": 1}, max_mb=100
+    )
+    acquired, pipeline = agent._acquisition, agent._pipeline
+    acquired.resume(T0)  # what a device with history told ends here
+    assert acquired.settled_ns() == T0
+    longest_ns, held = 0, []
+    for _ in range(900):
+        clock.pass_time(1)
+        if acquired._queue.has_room:
+            acquired._queue.put([Scan(names, clock.utc, (1,) * 1_000)])
+        if acquired._queue.size and agent._pace.wait_s(pipeline.held_bytes) == 0:
+            readings = asyncio.run(acquired._queue.take_all())
+            agent._take(readings, acquired.settled_ns())
+        agent._take((), acquired.settled_ns())
+        longest_ns = max(longest_ns, clock.utc - max(pipeline._memory.done_ns, T0))
+        held.append(pipeline.held_bytes)
+    assert max(held) < 1.2 * 2**20
+    assert longest_ns < 300 * S
+    told = events(tmp_path, "device_overrun")
+    assert {(event["device"], event["reason"]) for event in told} == {("*", "history")}
+    assert told[0]["from"] == T0 < told[0]["to"]
+    assert len(told) >= 2
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_what_waits_for_days_leaves_the_live_devices_the_rest_of_the_memory(make, restart):
+    clock = Clock()
+    slow = MODBUS | {"id": "e", "unit": 2, "lateness_s": 172_800}
+    devices = [MODBUS | {"tags": TAGS[:1]}, slow | {"tags": TAGS[1:]}]
+    agent = make(clock, devices=devices, limits={"waiting_mb": 1})
+    agent._take([Waveform("x1", clock.utc - 50_000 * S, S, np.ones(50_000))])
+    for _ in range(12):
+        clock.pass_time(10)
+        agent._take([Sample("x0", clock.utc, 1)])
+    if restart:
+        agent._outbox.close()
+        agent._outbox = SimpleNamespace(close=lambda: None)
+        agent = make(clock, devices=devices, limits={"waiting_mb": 1})
+    held = agent._pipeline.held_bytes
+    assert 800_000 <= held < 2**20
+    assert agent._pace.wait_s(held) == 0
+
+
+def test_a_replay_is_never_held_back(make):
+    agent = make(DeviceClock(), time={"source": "device"}, limits={"waiting_mb": 1})
+    assert agent._pace.wait_s(2**40) == 0
+    assert not agent._pace.is_full(2**40)
 
 
 def test_readings_are_written_together_and_not_one_by_one(make):

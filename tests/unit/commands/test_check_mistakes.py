@@ -73,6 +73,7 @@ MISTAKES = {
     "two clients of one name": (PLANT + BROKERS, "16:36: devices[2].client_id: ", "a broker ends the older session of a name"),
     "a folder that is not there": (PLANT + "  - {id: h, driver: file_drop, folder: gone, time: t, tags: [{id: h1, column: m}]}\n", "15:32: devices[1].folder: ", "there is no folder"),
     "a meter that counts nothing": (PLANT + "meters: [{id: m, tag: y, role: electricity}]\n", "15:18: meters[0].tag: ", "'y' is neither a totaliser nor a rate; its unit is '' (totaliser: {} at the tag"),
+    "a lateness that outgrows the memory": (changed("    tags:", "    lateness_s: 259200\n    tags:") + "limits: {waiting_mb: 3}\n", "12:5: devices[0].lateness_s: ", "2 tags at their rate and lateness keep 4 MiB waiting; limits.waiting_mb is 3 (a shorter lateness_s"),
 }  # fmt: skip
 
 
@@ -109,4 +110,5 @@ def test_another_encoding_is_recognised(encoding, check):
 
 def test_the_plant_without_mistakes_is_right(check):
     assert check(PLANT.encode())[0] == 0
+    assert check(changed("    tags:", "    lateness_s: 259200\n    tags:").encode())[0] == 0
     assert check(b"\xef\xbb\xbf" + PLANT.replace("\n", "\r\n").encode())[0] == 0

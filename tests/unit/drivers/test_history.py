@@ -247,6 +247,28 @@ async def test_what_is_settled_moves_only_when_the_readings_before_it_were_taken
     await asyncio.gather(running, return_exceptions=True)
 
 
+async def test_the_wait_for_a_device_ends_although_nobody_takes_the_readings():
+    clock = Turned()
+    config = OpcUaConfig.model_validate(
+        {
+            "driver": "opcua",
+            "id": "d",
+            "url": "opc.tcp://h:1",
+            "insecure": True,
+            "history": {"hold_s": 60},
+            "tags": [{"id": "a", "node": "i=1"}],
+        }
+    )
+    acquisition = Acquisition([config], clock, jitter=lambda: 0.0)
+    acquisition.resume(T0)
+    assert acquisition.settled_ns() == T0
+    acquisition._queue.put([Sample("b", T0, 1.5)])
+    clock.turn(60)
+    assert acquisition.settled_ns() == T0
+    clock.turn(1)
+    assert acquisition.settled_ns() is None
+
+
 def test_a_recorder_is_a_history_reader():
     assert isinstance(Recorder(Turned()), HistoryReader)
     assert not isinstance(object(), HistoryReader)

@@ -43,9 +43,27 @@ def test_room_grows_with_the_minute_and_ends_at_the_limit(clock):
     assert pace.wait_s(45_000) == pytest.approx(5)
     clock.now_ns = 600 * NS
     assert pace.wait_s(69_999) == 0
-    assert pace.wait_s(70_000) > 0  # however long the accounting waits for a device's history
-    pace.accounted()
+    assert not pace.is_full(69_999)
+    assert pace.wait_s(70_000) > 0
+    assert pace.is_full(70_000)  # and the accounting must not wait for a device's history now
+    pace.accounted(0)
     assert pace.wait_s(12_000) == pytest.approx(2)
+
+
+def test_what_waits_across_accountings_holds_nobody_back_while_the_limit_is_far(clock):
+    pace = Pace(LIMIT, 5, clock)
+    clock.now_ns = 60 * NS
+    pace.accounted(56_000)  # a file whose rows may come for two days; 14,000 bytes are left
+    assert pace.wait_s(58_000) == 0
+    assert pace.wait_s(58_400) == pytest.approx(2)
+    clock.now_ns += 60 * NS
+    assert pace.wait_s(69_999) == 0
+    assert pace.wait_s(70_000) > 0
+    pace.accounted(80_000)  # more than there is room for: nothing is taken
+    clock.now_ns += 600 * NS
+    assert pace.wait_s(80_000) > 0
+    pace.accounted(69_000)  # a worker that accounts just now has counted already what is left
+    assert pace.wait_s(1_000) == 0
 
 
 async def test_what_waits_is_looked_at_again_and_the_time_held_is_counted(clock):
