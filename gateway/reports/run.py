@@ -22,6 +22,7 @@ from gateway.evidence import (
     BatchReader,
     Configuration,
     EvidenceGap,
+    in_force,
     merge,
     open_config,
     replay,
@@ -31,6 +32,7 @@ from gateway.ledger.reader import Reader as LedgerReader
 from gateway.month import LOOKBACK_NS, Month, Points
 from gateway.reports import governance, render, sources
 from gateway.reports.basis import basis
+from gateway.reports.stretch import stretch
 from gateway.trust import clocks
 
 
@@ -107,6 +109,21 @@ def make(
         ReportStopped: store and ledger disagree.
         EvidenceGap, EvidenceError, CalculationError: the evidence does not carry a report.
     """
+    with ledger.snapshot():
+        files, plain = _prepare(ledger, store, (site, month_name), signer)
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / f"month-{site}-{month_name}.bundle"
+    manifest = bundle.write(path, files, signer)
+    for name in ("report.json", "report.xlsx"):
+        (out / name).write_bytes(files[name])
+    return Made(plain, (out / "report.json", out / "report.xlsx", path), manifest)
+
+
+def _prepare(
+    ledger: LedgerReader, store: MonthStore, of: tuple[str, str], signer: Signer
+) -> tuple[dict[str, bytes], dict[str, Any]]:
+    """The bundle's files and the report, of a site and month."""
+    site, month_name = of
     files: dict[str, bytes] = {}
     proof = prove(ledger, site, month_name, files)
     files |= decisions.pack(ledger.documents.all(*decisions.FOLDERS, site=site))
@@ -124,12 +141,7 @@ def make(
             _keys(ledger, site, proof.ranges), signer.public_spki(), proof.papers.persons
         ),
     }
-    out.mkdir(parents=True, exist_ok=True)
-    path = out / f"month-{site}-{month_name}.bundle"
-    manifest = bundle.write(path, files, signer)
-    for name in ("report.json", "report.xlsx"):
-        (out / name).write_bytes(files[name])
-    return Made(plain, (out / "report.json", out / "report.xlsx", path), manifest)
+    return files, plain
 
 
 def _log(
@@ -185,7 +197,7 @@ def prove(ledger: LedgerReader, site: str, month_name: str, files: dict[str, byt
     reader = BatchReader()
     ranges: list[BatchRange] = []
     for agent in ledger.agents(site):
-        window = ledger.window(site, agent, start_ns - LOOKBACK_NS, end_ns + LOOKBACK_NS)
+        window = stretch(ledger, (site, agent), (start_ns, end_ns), aside.covers)
         if window is None:
             continue
         packed = bundle.pack_batches(
@@ -197,6 +209,7 @@ def prove(ledger: LedgerReader, site: str, month_name: str, files: dict[str, byt
     if not ranges:
         message = f"there is no batch of {site} in {month_name}"
         raise EvidenceGap(message)
+    ranges = in_force(ranges, reader.marks.uses, end_ns)
     every = [_configs(ledger, site, item, ring, files) for item in ranges]
     configuration = merge(
         [some[item.config_sha256] for some, item in zip(every, ranges, strict=True)]
