@@ -1,7 +1,7 @@
 """The evidence bundle of a month: one uncompressed archive with fixed file names.
 
     manifest.cose        SHA-256 of every other file, signed by the gateway
-    keys.cbor            public keys of the agents and of the gateway
+    keys.cbor            public keys of the agents, of the gateway and its former ones
     documents.cbor, keys/<sha>.cose, approvals/<sha>.cose, clocks.bin
                          signed decisions about keys, configurations and clocks (``decisions``)
     configs/<sha>.cose   signed configuration messages
@@ -22,7 +22,7 @@ import hashlib
 import io
 import re
 import tarfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -92,12 +92,19 @@ def pack_batches(batches: Iterable[tuple[int, bytes]]) -> bytes:
 
 
 def pack_keys(
-    agents: Mapping[str, Iterable[bytes]], gateway: bytes, persons: Mapping[str, list[bytes]]
+    agents: Mapping[str, Iterable[bytes]],
+    gateway: bytes,
+    persons: Mapping[str, list[bytes]],
+    former: Iterable[bytes] = (),
 ) -> bytes:
-    """The content of ``keys.cbor``: SubjectPublicKeyInfo of agents, gateway, and persons by name."""
+    """The content of ``keys.cbor``: SubjectPublicKeyInfo of agents, gateway, and persons by name.
+
+    ``former`` are keys that the gateway signed with before.
+    """
     return cbor.encode(
         {
             "agents": {name: list(keys) for name, keys in agents.items()},
+            "former": list(former),
             "gateway": gateway,
             "persons": dict(persons),
         }
@@ -202,6 +209,18 @@ def agent_keys(bundle: Bundle) -> dict[str, list[PublicKey]]:
     """The agents' keys that the bundle carries."""
     plain = cbor.decode(bundle.files["keys.cbor"])["agents"]
     return {name: [public_key(spki) for spki in keys] for name, keys in plain.items()}
+
+
+def gateway_keys(
+    bundle: Bundle, gateway: PublicKey, trusted: Container[bytes] | None
+) -> dict[bytes, PublicKey]:
+    """The gateway's key and its former ones, by id; ``trusted`` are the ids that may be former ones.
+
+    None believes the bundle.
+    """
+    plain = cbor.decode(bundle.files["keys.cbor"]).get("former", [])
+    former = [one for one in map(public_key, plain) if trusted is None or one.kid in trusted]
+    return {one.kid: one for one in (gateway, *former)}
 
 
 def person_keys(bundle: Bundle) -> dict[str, list[PublicKey]]:

@@ -88,7 +88,7 @@ def verify(path: Path, trust: Trust | None = None) -> Verdict:
 
 def _steps(path: Path, trust: Trust | None, tell: Callable[[str], None]) -> Proven:
     bundle = bundle_.read(path)
-    gateway = bundle_.check_manifest(bundle, {})
+    gateway, gateways = _gateway(bundle, trust)
     tell(f"1 manifest      {len(bundle.files) - 1} files as signed by the gateway")
     record = cbor.decode(bundle.files["month.cbor"])
     site = record["site"]
@@ -110,7 +110,7 @@ def _steps(path: Path, trust: Trust | None, tell: Callable[[str], None]) -> Prov
     ranges = in_force(ranges, reader.marks.uses, bounds[1])
     configuration = merge([every[item.config_sha256] for item in ranges])
     open_points += _decisions(papers, keys, (ranges, every, reader.marks.uses), (trust, tell))
-    open_points += offline_clocks.judge(papers, (gateway, ranges, aside), (trust, tell))
+    open_points += offline_clocks.judge(papers, (gateways, ranges, aside), (trust, tell))
     _software(reader, trust, tell)
     tell(
         f"6 lab           {len(lab_papers.documents)} documents, "
@@ -126,6 +126,13 @@ def _steps(path: Path, trust: Trust | None, tell: Callable[[str], None]) -> Prov
     for text in [*month.reservations, *verify_log.reservations(log, trust), *open_points]:
         tell(f"9 reservation   {text}")
     return Proven(month, configuration, ranges, reader)
+
+
+def _gateway(bundle: Bundle, trust: Trust | None) -> tuple[PublicKey, dict[bytes, PublicKey]]:
+    """The key that signed the manifest, and by id that one and those before it."""
+    gateway = bundle_.check_manifest(bundle, {})
+    trusted = trust.keys if trust is not None else None
+    return gateway, bundle_.gateway_keys(bundle, gateway, trusted)
 
 
 def _bounds(record: Any, configuration: Configuration) -> tuple[int, int]:

@@ -82,6 +82,14 @@ class Made:
 
 
 @dataclass(frozen=True, slots=True)
+class GatewayKeys:
+    """The key that the gateway signs with, and those that it signed with before."""
+
+    signer: Signer
+    former: Sequence[PublicKey] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Proof:
     """The month as the ledger proves it."""
 
@@ -93,7 +101,12 @@ class Proof:
 
 
 def make(
-    ledger: LedgerReader, store: MonthStore, site: str, month_name: str, signer: Signer, out: Path
+    ledger: LedgerReader,
+    store: MonthStore,
+    site: str,
+    month_name: str,
+    signer: "Signer | GatewayKeys",
+    out: Path,
 ) -> Made:
     """Compute, prove and write a month's report and bundle.
 
@@ -102,25 +115,29 @@ def make(
         store: its projection, from which the figures are computed.
         site: the plant.
         month_name: ``YYYY-MM`` in plant local time.
-        signer: the gateway's key, which signs the bundle's manifest.
+        signer: the gateway's key, which signs the bundle's manifest; with those before it, if any.
         out: folder that gets ``report.json``, ``report.xlsx`` and the bundle.
 
     Raises:
         ReportStopped: store and ledger disagree.
         EvidenceGap, EvidenceError, CalculationError: the evidence does not carry a report.
     """
+    keys = signer if isinstance(signer, GatewayKeys) else GatewayKeys(signer)
     with ledger.snapshot():
-        files, plain = _prepare(ledger, store, (site, month_name), signer)
+        files, plain = _prepare(ledger, store, (site, month_name), keys)
     out.mkdir(parents=True, exist_ok=True)
     path = out / f"month-{site}-{month_name}.bundle"
-    manifest = bundle.write(path, files, signer)
+    manifest = bundle.write(path, files, keys.signer)
     for name in ("report.json", "report.xlsx"):
         (out / name).write_bytes(files[name])
     return Made(plain, (out / "report.json", out / "report.xlsx", path), manifest)
 
 
 def _prepare(
-    ledger: LedgerReader, store: MonthStore, of: tuple[str, str], signer: Signer
+    ledger: LedgerReader,
+    store: MonthStore,
+    of: tuple[str, str],
+    keys: GatewayKeys,
 ) -> tuple[dict[str, bytes], dict[str, Any]]:
     """The bundle's files and the report, of a site and month."""
     site, month_name = of
@@ -138,7 +155,10 @@ def _prepare(
         "report.json": render.to_json(plain),
         "report.xlsx": render.to_xlsx(plain),
         "keys.cbor": bundle.pack_keys(
-            _keys(ledger, site, proof.ranges), signer.public_spki(), proof.papers.persons
+            _keys(ledger, site, proof.ranges),
+            keys.signer.public_spki(),
+            proof.papers.persons,
+            [one.spki for one in keys.former],
         ),
     }
     return files, plain

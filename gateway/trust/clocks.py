@@ -118,6 +118,11 @@ class Aside:
             for one in self.runs(*given)
         ]
 
+    def begin(self, agent: str, seq: int) -> int:
+        """The first batch of the stretch that a batch lies in, whatever was decided; itself without one."""
+        place = self._place(agent, seq)
+        return self._marked[agent][place][0] if self._is_marked(agent, seq) else seq
+
     def _is_marked(self, agent: str, seq: int) -> bool:
         place = self._place(agent, seq)
         return place >= 0 and seq <= self._marked[agent][place][1]
@@ -174,18 +179,21 @@ def sign_mark(verified: VerifiedBatch, received_ns: int, signer: Signer, *, ahea
     return cose.sign(MessageType.CLOCK_MARK, cbor.encode(fields), signer)
 
 
-def open_mark(raw: bytes, gateway: PublicKey) -> dict[str, Any]:
-    """Check a mark's signature; gives its fields.
+def open_mark(raw: bytes, gateway: Mapping[bytes, PublicKey]) -> dict[str, Any]:
+    """Check a mark's signature by the gateway's keys, by id; gives its fields.
 
     Raises:
         TrustError: it is not this gateway's.
     """
 
     def find(kid: bytes) -> PublicKey:
-        if kid != gateway.kid:
-            message = "the mark is not signed by the gateway"
+        if kid not in gateway:
+            message = (
+                f"the mark is not signed by the gateway, but by key {kid.hex()}; a key that was the "
+                "gateway's stands in its keys.former and in the trust file"
+            )
             raise TrustError(message)
-        return gateway
+        return gateway[kid]
 
     fields: dict[str, Any] = cbor.decode(cose.verify(raw, MessageType.CLOCK_MARK, find).payload)
     return fields
