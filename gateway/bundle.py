@@ -1,15 +1,17 @@
 """The evidence bundle of a month: one uncompressed archive with fixed file names.
 
     manifest.cose        SHA-256 of every other file, signed by the gateway
-    keys.cbor            public keys of the agents and of the gateway
-    documents.cbor, keys/<sha>.cose, approvals/<sha>.cose
-                         signed decisions about keys and configurations (``decisions``)
+    keys.cbor            public keys of the agents, of the gateway and its former ones
+    documents.cbor, keys/<sha>.cose, approvals/<sha>.cose, clocks.bin
+                         signed decisions about keys, configurations and clocks (``decisions``)
     configs/<sha>.cose   signed configuration messages
     lab/<sha>.cose       signed lab values, weighings and stocks, every version
     lab/attachments/<sha>   files whose digests those name
     batches/<agent>.bin  per batch: seq (8 bytes), length (8 bytes), the signed bytes verbatim
     log/checkpoint, log/inclusion.cbor    that all of it stands in the log (``log_evidence``)
     log/leaves.bin       the log's leaves, where they are not too many (``leaf_list``)
+    log/stamped.cbor, log/stamped/<size>.*
+                         time-stamped checkpoints: requests and tokens (``stamp_evidence``)
     month.cbor           what was reported, as text
     report.json, report.xlsx
 
@@ -20,7 +22,7 @@ import hashlib
 import io
 import re
 import tarfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,7 +37,7 @@ MANIFEST = "manifest.cose"
 ATTACHMENTS = "lab/attachments/"
 _NAME = re.compile(
     r"(manifest\.cose|keys\.cbor|month\.cbor|report\.json|report\.xlsx|log/checkpoint|log/inclusion\.cbor"
-    r"|documents\.cbor|log/leaves\.bin|(keys|approvals|clocks)/[0-9a-f]{64}\.cose|lab/attachments/[0-9a-f]{64}"
+    r"|documents\.cbor|log/leaves\.bin|clocks\.bin|(keys|approvals)/[0-9a-f]{64}\.cose|lab/attachments/[0-9a-f]{64}"
     r"|log/stamped\.cbor|log/stamped/[1-9][0-9]{0,15}\.(checkpoint|[a-z0-9][a-z0-9_-]{0,31}\.ts[qr])"
     r"|configs/[0-9a-f]{64}\.cose|lab/[0-9a-f]{64}\.cose|batches/[a-z0-9][a-z0-9_-]{0,31}\.bin)\Z"
 )
@@ -90,12 +92,19 @@ def pack_batches(batches: Iterable[tuple[int, bytes]]) -> bytes:
 
 
 def pack_keys(
-    agents: Mapping[str, Iterable[bytes]], gateway: bytes, persons: Mapping[str, list[bytes]]
+    agents: Mapping[str, Iterable[bytes]],
+    gateway: bytes,
+    persons: Mapping[str, list[bytes]],
+    former: Iterable[bytes] = (),
 ) -> bytes:
-    """The content of ``keys.cbor``: SubjectPublicKeyInfo of agents, gateway, and persons by name."""
+    """The content of ``keys.cbor``: SubjectPublicKeyInfo of agents, gateway, and persons by name.
+
+    ``former`` are keys that the gateway signed with before.
+    """
     return cbor.encode(
         {
             "agents": {name: list(keys) for name, keys in agents.items()},
+            "former": list(former),
             "gateway": gateway,
             "persons": dict(persons),
         }
@@ -200,6 +209,18 @@ def agent_keys(bundle: Bundle) -> dict[str, list[PublicKey]]:
     """The agents' keys that the bundle carries."""
     plain = cbor.decode(bundle.files["keys.cbor"])["agents"]
     return {name: [public_key(spki) for spki in keys] for name, keys in plain.items()}
+
+
+def gateway_keys(
+    bundle: Bundle, gateway: PublicKey, trusted: Container[bytes] | None
+) -> dict[bytes, PublicKey]:
+    """The gateway's key and its former ones, by id; ``trusted`` are the ids that may be former ones.
+
+    None believes the bundle.
+    """
+    plain = cbor.decode(bundle.files["keys.cbor"]).get("former", [])
+    former = [one for one in map(public_key, plain) if trusted is None or one.kid in trusted]
+    return {one.kid: one for one in (gateway, *former)}
 
 
 def person_keys(bundle: Bundle) -> dict[str, list[PublicKey]]:

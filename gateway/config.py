@@ -70,10 +70,14 @@ class Section(BaseModel):
 
 
 class KeyFiles(Section):
-    """The gateway's private keys; the log's is made in ``state_dir`` when none is named."""
+    """The gateway's private keys; the log's is made in ``state_dir`` when none is named.
+
+    ``former`` are public keys that were ``ack`` before: what they signed stays in the ledger.
+    """
 
     ack: FilePath
     log: FilePath | None = None
+    former: list[FilePath] = Field(default_factory=list)
 
 
 class Tls(Section):
@@ -298,13 +302,7 @@ def key_ring(config: GatewayConfig) -> keys.KeyRing:
     ring: dict[bytes, keys.Enrolment] = {}
     for place, agent in enumerate(config.agents):
         key = f"agents[{place}].public_key"
-        try:
-            public = keys.public_key(agent.public_key.read_bytes())
-        except OSError as error:
-            message = f"cannot read {agent.public_key}: {error.strerror}"
-            raise ConfigError(message, key=key) from error
-        except KeyFileError as error:
-            raise ConfigError(f"{agent.public_key}: {error}", key=key) from error
+        public = _public(agent.public_key, key)
         if public.kid in ring:
             message = f"{agent.public_key}: this key is enrolled twice"
             raise ConfigError(message, key=key, right="one key, one agent")
@@ -316,6 +314,26 @@ def key_ring(config: GatewayConfig) -> keys.KeyRing:
             _to_ns(agent.not_after, _NEVER_NS),
         )
     return keys.KeyRing(list(ring.values()))
+
+
+def former_keys(config: GatewayConfig) -> list[keys.PublicKey]:
+    """The keys that the gateway signed with before.
+
+    Raises:
+        ConfigError: a file is unreadable or no public key.
+    """
+    files = enumerate(config.keys.former)
+    return [_public(file, f"keys.former[{place}]") for place, file in files]
+
+
+def _public(file: Path, key: str) -> keys.PublicKey:
+    try:
+        return keys.public_key(file.read_bytes())
+    except OSError as error:
+        message = f"cannot read {file}: {error.strerror}"
+        raise ConfigError(message, key=key) from error
+    except KeyFileError as error:
+        raise ConfigError(f"{file}: {error}", key=key) from error
 
 
 def _to_ns(instant: datetime | None, otherwise: int) -> int:

@@ -4,7 +4,9 @@
     keys/<sha256>.cose        enrolments (with their certificates), changes of key, revocations,
                               releases, relabelled batches
     approvals/<sha256>.cose   approvals of configurations
-    clocks/<sha256>.cose      marks of batches from a clock ahead of the gateway's, verdicts on them
+    clocks.bin                marks of batches from a clock ahead of the gateway's, verdicts on them: one
+                              after the other, each with its length (4 bytes) before it; agents cause
+                              marks, so they must not cost a file, and a line of the manifest, each
 
 They are the documents that the log holds as leaves, byte for byte. Versions of one document are
 1, 2, 3 ... and stand in the log in the order of this list, so none can be left out in the middle
@@ -21,6 +23,7 @@ from edge_agent.wire import cbor, merkle
 from gateway.bundle import Bundle, BundleError
 
 INDEX = "documents.cbor"
+CLOCKS = "clocks.bin"
 FOLDERS = {
     "enrol": "keys",
     "keychange": "keys",
@@ -31,7 +34,9 @@ FOLDERS = {
     "clock_mark": "clocks",
     "clock_verdict": "clocks",
 }
-"""The ledger's kinds of decisions and the folder each stands in."""
+"""The ledger's kinds of decisions and the folder, or packed file, each stands in."""
+_PACKED = "clocks"
+_LENGTH_BYTES = 4
 
 
 class Kept(Protocol):
@@ -82,7 +87,7 @@ class Paper:
     @property
     def name(self) -> str:
         """Its file in the bundle."""
-        return f"{FOLDERS[self.kind]}/{self.sha256.hex()}.cose"
+        return _file(self.kind, self.sha256)
 
     @property
     def leaf_name(self) -> str:
@@ -98,12 +103,37 @@ class Paper:
 def pack(documents: Iterable[Kept]) -> dict[str, bytes]:
     """The files of a site's decisions, given in order of arrival."""
     files: dict[str, bytes] = {}
+    packed: list[bytes] = []
     index = []
     for one in documents:
         sha256 = hashlib.sha256(one.raw).digest()
-        files[f"{FOLDERS[one.kind]}/{sha256.hex()}.cose"] = one.raw
+        if FOLDERS[one.kind] == _PACKED:
+            packed.append(len(one.raw).to_bytes(_LENGTH_BYTES, "big") + one.raw)
+        else:
+            files[_file(one.kind, sha256)] = one.raw
         index.append([one.kind, one.id, one.version, one.received_ns, sha256])
+    if packed:
+        files[CLOCKS] = b"".join(packed)
     return files | {INDEX: cbor.encode(index)}
+
+
+def _file(kind: str, sha256: bytes) -> str:
+    folder = FOLDERS[kind]
+    return CLOCKS if folder == _PACKED else f"{folder}/{sha256.hex()}.cose"
+
+
+def _unpack(content: bytes) -> list[bytes]:
+    """The documents of a packed file."""
+    found: list[bytes] = []
+    at = 0
+    while at < len(content):
+        start = at + _LENGTH_BYTES
+        at = start + int.from_bytes(content[at:start], "big")
+        if at > len(content):
+            message = f"{CLOCKS}: document {len(found) + 1} is cut off"
+            raise BundleError(message)
+        found.append(content[start:at])
+    return found
 
 
 def read(bundle: Bundle, site: str) -> list[Paper]:
@@ -118,7 +148,8 @@ def read(bundle: Bundle, site: str) -> list[Paper]:
     papers = list(_listed(bundle, site))
     names = {paper.name for paper in papers}
     for name in sorted(bundle.files):
-        if name.partition("/")[0] in FOLDERS.values() and name not in names:
+        inside = name == CLOCKS or name.partition("/")[0] in FOLDERS.values()
+        if inside and name not in names:
             message = f"{name}: not listed in {INDEX}"
             raise BundleError(message)
     versions: dict[tuple[str, str], int] = {}
@@ -136,17 +167,23 @@ def read(bundle: Bundle, site: str) -> list[Paper]:
 
 def _listed(bundle: Bundle, site: str) -> Iterator[Paper]:
     index = cbor.decode(bundle.files[INDEX])
+    packed = _unpack(bundle.files.get(CLOCKS, b""))
+    packed.reverse()
     for item in index if type(index) is list else [None]:
         kind, id_, version, received_ns, sha256 = _row(item)
-        name = f"{FOLDERS[kind]}/{sha256.hex()}.cose"
-        if name not in bundle.files:
-            message = f"{name}: listed in {INDEX} but missing"
+        name = _file(kind, sha256)
+        if name not in bundle.files or (name == CLOCKS and not packed):
+            message = f"{name}: {kind} of {id_} version {version} is listed in {INDEX} but missing"
             raise BundleError(message)
-        paper = Paper(kind, site, id_, version, received_ns, bundle.files[name])
+        raw = packed.pop() if name == CLOCKS else bundle.files[name]
+        paper = Paper(kind, site, id_, version, received_ns, raw)
         if paper.sha256 != sha256:
             message = f"{name}: its content has another digest"
             raise BundleError(message)
         yield paper
+    if packed:
+        message = f"{CLOCKS}: {len(packed)} documents more than listed in {INDEX}"
+        raise BundleError(message)
 
 
 def _row(item: Any) -> tuple[str, str, int, int, bytes]:

@@ -24,7 +24,7 @@ FAILED, RESERVED = 1, 3
 def report(args: argparse.Namespace) -> int:
     """Write a month's report (JSON, XLSX) and its evidence bundle."""
     config = config_.load(args.config)
-    signer = keys.load_signer(config.keys.ack)
+    signer = reports.GatewayKeys(keys.load_signer(config.keys.ack), config_.former_keys(config))
     if config.store.kind != "sqlite":
         message = "a report reads its figures from the sqlite store"
         raise ConfigError(message, file=str(args.config), key="store.kind")

@@ -18,7 +18,7 @@ from edge_agent.wire.batch import Batch, VerifiedBatch
 from edge_agent.wire.chain import ChainHead, extend
 from edge_agent.wire.cose import MessageType
 from edge_agent.wire.keys import KeyRing, PublicKey, check_place
-from gateway.month import Points
+from gateway.month import LOOKBACK_NS, Points
 
 _BAD = 2
 _DRIFT_PPM = 500
@@ -234,7 +234,8 @@ class BatchRange:
     """An agent's batches behind a month: first and last number, Merkle root, configuration.
 
     ``config_sha256`` is the one of the last batch; ``configs`` all that the batches name;
-    ``hashes`` those of the batches, in order.
+    ``hashes`` those of the batches, in order; ``first_end_ns`` and ``last_start_ns`` say when the first
+    batch ends and the last one begins [ns UTC].
     """
 
     agent: str
@@ -244,6 +245,8 @@ class BatchRange:
     config_sha256: bytes
     configs: tuple[bytes, ...]
     hashes: tuple[bytes, ...] = field(repr=False)
+    first_end_ns: int = 0
+    last_start_ns: int = 0
 
     @property
     def count(self) -> int:
@@ -328,6 +331,7 @@ def replay(
     hashes: dict[int, bytes] = {}
     configs: list[bytes] = []
     head: ChainHead | None = None
+    edges: tuple[int, int] | None = None
     for seq, raw in batches:
         verified = wire_batch.verify(raw, site, agent, ring)
         if verified.batch.seq != seq:
@@ -339,11 +343,21 @@ def replay(
         head = extend(head, verified, hashes.get)
         hashes[seq] = verified.sha256
         configs.append(verified.batch.config_sha256)
+        edges = ((edges or (verified.batch.last_ns,))[0], verified.batch.first_ns)
         reader.add(_bare(verified) if is_aside(agent, seq) else verified)
-    if not hashes:
+    if edges is None:
         message = f"{agent}: there is no batch"
         raise EvidenceGap(message)
-    return batch_range(site, agent, list(hashes.items()), configs)
+    found = batch_range(site, agent, list(hashes.items()), configs)
+    return replace(found, first_end_ns=edges[0], last_start_ns=edges[1])
+
+
+def in_force(
+    ranges: Sequence[BatchRange], uses: Sequence[ConfigUse], end_ns: int
+) -> list[BatchRange]:
+    """The ranges with the configuration in force at a month's end, not that of a much later batch."""
+    last = {one.agent: one.config for one in uses if one.first_ns < end_ns + LOOKBACK_NS}
+    return [replace(one, config_sha256=last.get(one.agent, one.config_sha256)) for one in ranges]
 
 
 def _bare(verified: VerifiedBatch) -> VerifiedBatch:

@@ -1,14 +1,22 @@
-"""The log's own leaves in a bundle: that nothing which speaks of this month was left out.
+"""The log's own leaves in a bundle: that nothing was left out which they show to belong inside.
 
     log/leaves.bin   the data of every leaf up to log/checkpoint, each with a 16-bit length before it
 
 A proof of inclusion says that a document stands in the log; it cannot say that no other one does.
 The whole list can: it gives the checkpoint's root, and every leaf in it that names a decision of
-the site, another version of a lab document, or another batch under a number of the month must be
-in the bundle. Longer lists than ``MOST_LEAVES`` stay out; then the verifier says what is unproven.
+the site, another version of a lab document, or another batch under a number of the bundle must be
+in it.
+
+A leaf of a batch tells its number and not its time. So where the list holds batches of an agent before
+or after those of the bundle, the bundle's own first batch must end before the month, or its last one
+begin after it (``check_stretch``). Agents of the site without any batch here are named: whether theirs
+are all of other months cannot be told. Nor can it of rows of the month that came very late, in batches
+behind one that begins after it.
+
+Longer lists than ``MOST_LEAVES`` stay out; then the verifier says what is unproven.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -16,7 +24,9 @@ from edge_agent.wire import cbor, merkle
 from edge_agent.wire.notes import Head
 from gateway.bundle import Bundle, BundleError
 from gateway.decisions import FOLDERS
+from gateway.evidence import BatchRange
 
+IsAside = Callable[[str, int], bool]
 FILE = "log/leaves.bin"
 MOST_LEAVES = 131_072
 _LENGTH_BYTES = 2
@@ -35,10 +45,12 @@ class Complete:
     """What the list showed: leaves in all, and lab documents of the site that are not inside.
 
     Those have no entry in the month, by the gateway's word: a leaf names a document, not its days.
+    ``batches`` are first and last number of each agent of the site in the log.
     """
 
     leaves: int = 0
     other_lab: set[str] = field(default_factory=set)
+    batches: dict[str, tuple[int, int]] = field(default_factory=dict)
 
 
 def pack(log: Log, size: int) -> dict[str, bytes]:
@@ -74,9 +86,51 @@ def check(bundle: Bundle, head: Head, site: str, known: Mapping[str, bytes]) -> 
     batches = {tuple(cbor.decode(leaf)[2:4]) for leaf in ours if cbor.decode(leaf)[0] == "batch"}
     labs = {cbor.decode(leaf)[2] for leaf in ours if cbor.decode(leaf)[0] == "lab"}
     for place, leaf in enumerate(every):
+        plain = cbor.decode(leaf)
+        if plain[:2] == ["batch", site]:
+            _count(found.batches, plain[2], plain[3])
         if leaf not in ours:
-            _judge(cbor.decode(leaf), site, (batches, labs), (place, found))
+            _judge(plain, site, (batches, labs), (place, found))
     return found
+
+
+def _count(batches: dict[str, tuple[int, int]], agent: str, seq: int) -> None:
+    low, high = batches.get(agent, (seq, seq))
+    batches[agent] = (min(low, seq), max(high, seq))
+
+
+def check_stretch(
+    found: Complete, ranges: Sequence[BatchRange], month: tuple[int, int], aside: IsAside
+) -> list[str]:
+    """That no batch of the month was cut off at either end; gives agents without any batch.
+
+    Args:
+        found: what the list of leaves showed.
+        ranges: the batches of the bundle.
+        month: its first moment and the one after its last [ns UTC].
+        aside: whether a batch is in no sum; one that is proves no time.
+
+    Raises:
+        BundleError: the log holds more of an agent, and the bundle does not reach out of the month.
+    """
+    start_ns, end_ns = month
+    for one in ranges:
+        low, high = found.batches.get(one.agent, (one.first_seq, one.last_seq))
+        ends_before = one.first_end_ns < start_ns and not aside(one.agent, one.first_seq)
+        begins_after = one.last_start_ns >= end_ns and not aside(one.agent, one.last_seq)
+        if low < one.first_seq and not ends_before:
+            message = (
+                f"the log holds batches of {one.agent} before batch {one.first_seq}, left out here, "
+                "which does not end before the month"
+            )
+            raise BundleError(message)
+        if high > one.last_seq and not begins_after:
+            message = (
+                f"the log holds batches of {one.agent} after batch {one.last_seq}, left out here, "
+                "which does not begin after the month"
+            )
+            raise BundleError(message)
+    return sorted(found.batches.keys() - {one.agent for one in ranges})
 
 
 def _judge(

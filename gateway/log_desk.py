@@ -97,8 +97,9 @@ def trust(args: argparse.Namespace) -> int:
     with closing(Ledger(config.ledger_path)) as ledger:
         log = checkpoints.of_config(ledger, config).key
         enrolled = _without_enrolment(config, ledger)
-    own = keys.load_signer(config.keys.ack).kid.hex()
-    print(f"trusted = {json.dumps(sorted({own, *enrolled}), indent=2)}")
+    own = {keys.load_signer(config.keys.ack).kid, *(one.kid for one in config_.former_keys(config))}
+    gateway = {kid.hex() for kid in own}
+    print(f"trusted = {json.dumps(sorted({*gateway, *enrolled}), indent=2)}")
     print(f"quorum = {min(1, len(config.log.witnesses))}")
     print(f'approval = "{config.approval}"')
     print(f'\n[log]\norigin = "{log.name}"\nkey = "{log.public.hex()}"')

@@ -10,7 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
+from edge_agent.calc.windows import month_bounds
 from edge_agent.errors import CarbonError, EvidenceError
 from edge_agent.wire import cbor
 from edge_agent.wire.batch import VerifiedBatch
@@ -25,6 +27,7 @@ from gateway.evidence import (
     BatchReader,
     Configuration,
     ConfigUse,
+    in_force,
     merge,
     open_config,
     replay,
@@ -85,7 +88,7 @@ def verify(path: Path, trust: Trust | None = None) -> Verdict:
 
 def _steps(path: Path, trust: Trust | None, tell: Callable[[str], None]) -> Proven:
     bundle = bundle_.read(path)
-    gateway = bundle_.check_manifest(bundle, {})
+    gateway, gateways = _gateway(bundle, trust)
     tell(f"1 manifest      {len(bundle.files) - 1} files as signed by the gateway")
     record = cbor.decode(bundle.files["month.cbor"])
     site = record["site"]
@@ -95,15 +98,19 @@ def _steps(path: Path, trust: Trust | None, tell: Callable[[str], None]) -> Prov
     reader, aside = _Both(), clocks.fold(papers)
     ranges = _replay(bundle, site, keys.ring, (reader, aside), tell)
     lab_papers = lab.check(site, bundle_.lab_documents(bundle), persons)
-    leaves = log_evidence.leaves_of(site, ranges, bundle.files)
-    leaves |= decisions.leaves(papers) | lab.leaves(lab_papers)
-    log = verify_log.prove(bundle, leaves, trust, tell)
-    open_points = verify_log.timestamps(bundle, log, trust, tell)
-    open_points += verify_log.complete(bundle, (site, papers, leaves), log, tell)
+    leaves = (
+        log_evidence.leaves_of(site, ranges, bundle.files)
+        | decisions.leaves(papers)
+        | lab.leaves(lab_papers)
+    )
+    log, found, open_points = verify_log.check(bundle, (site, papers, leaves), trust, tell)
     every = _configurations(bundle, keys.ring, ranges, tell)
+    bounds = _bounds(record, every[ranges[0].config_sha256])
+    open_points += verify_log.stretch(found, (ranges, bounds, aside.covers), log, tell)
+    ranges = in_force(ranges, reader.marks.uses, bounds[1])
     configuration = merge([every[item.config_sha256] for item in ranges])
     open_points += _decisions(papers, keys, (ranges, every, reader.marks.uses), (trust, tell))
-    open_points += offline_clocks.judge(papers, (gateway, ranges, aside), (trust, tell))
+    open_points += offline_clocks.judge(papers, (gateways, ranges, aside), (trust, tell))
     _software(reader, trust, tell)
     tell(
         f"6 lab           {len(lab_papers.documents)} documents, "
@@ -119,6 +126,17 @@ def _steps(path: Path, trust: Trust | None, tell: Callable[[str], None]) -> Prov
     for text in [*month.reservations, *verify_log.reservations(log, trust), *open_points]:
         tell(f"9 reservation   {text}")
     return Proven(month, configuration, ranges, reader)
+
+
+def _gateway(bundle: Bundle, trust: Trust | None) -> tuple[PublicKey, dict[bytes, PublicKey]]:
+    """The key that signed the manifest, and by id that one and those before it."""
+    gateway = bundle_.check_manifest(bundle, {})
+    trusted = trust.keys if trust is not None else None
+    return gateway, bundle_.gateway_keys(bundle, gateway, trusted)
+
+
+def _bounds(record: Any, configuration: Configuration) -> tuple[int, int]:
+    return month_bounds(record["month"], ZoneInfo(configuration.plain["timezone"]))
 
 
 def _figures(

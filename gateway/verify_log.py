@@ -5,8 +5,24 @@ from collections.abc import Callable, Mapping, Sequence
 from gateway import decisions, leaf_list, log_evidence, stamp_evidence
 from gateway.bundle import Bundle, BundleError
 from gateway.decisions import Paper
+from gateway.evidence import BatchRange
 from gateway.log_evidence import Checked
 from gateway.trust_file import Trust
+
+
+def check(
+    bundle: Bundle,
+    content: tuple[str, Sequence[Paper], Mapping[str, bytes]],
+    trust: Trust | None,
+    tell: Callable[[str], None],
+) -> tuple[Checked | None, leaf_list.Complete | None, list[str]]:
+    """What the log, its own leaves and outside clocks say, and what they leave unproven.
+
+    ``content`` is the site, its decisions, and all leaves by name.
+    """
+    log = prove(bundle, content[2], trust, tell)
+    open_points = timestamps(bundle, log, trust, tell)
+    return log, complete(bundle, content, log, tell), open_points
 
 
 def prove(
@@ -43,23 +59,49 @@ def complete(
     content: tuple[str, Sequence[Paper], Mapping[str, bytes]],
     log: Checked | None,
     tell: Callable[[str], None],
-) -> list[str]:
-    """That decisions stand in the log's order and none was left out; gives what is unproven.
+) -> leaf_list.Complete | None:
+    """That decisions stand in the log's order and none was left out; gives what the leaves showed.
 
     ``content`` is the site, its decisions, and all leaves by name.
     """
     site, papers, leaves = content
     if log is None:
-        return []
+        return None
     decisions.check_order(papers, log_evidence.indexes(bundle, leaves))
     found = leaf_list.check(bundle, log.head, site, leaves)
+    if found is not None:
+        tell(
+            f"5 leaves        {found.leaves}, no decision and no version of what is here left out; "
+            f"{len(found.other_lab)} lab documents of other months, by the gateway's word"
+        )
+    return found
+
+
+def stretch(
+    found: leaf_list.Complete | None,
+    content: tuple[Sequence[BatchRange], tuple[int, int], leaf_list.IsAside],
+    log: Checked | None,
+    tell: Callable[[str], None],
+) -> list[str]:
+    """That no batch of the month was cut off; gives what is unproven.
+
+    ``content`` is the batch ranges, the month's bounds [ns UTC], and which batches are set aside.
+    """
+    if log is None:
+        return []
     if found is None:
         return ["the log's leaves are not inside: what was left out is not seen 未附日志全部叶子"]
+    ranges, month, aside = content
+    absent = leaf_list.check_stretch(found, ranges, month, aside)
     tell(
-        f"5 leaves        {found.leaves}, none of this month left out; "
-        f"{len(found.other_lab)} lab documents of other months"
+        f"5 stretch       {', '.join(one.agent for one in ranges)}: no batch cut off, each from before "
+        "the month or the log's first to after it or the log's last"
     )
-    return []
+    return [
+        f"the log holds batches of {agent} and none is here: whether they are all of other months "
+        "cannot be told 该采集端无批次在内"
+        for agent in absent
+    ]
 
 
 def timestamps(

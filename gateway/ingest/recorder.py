@@ -73,7 +73,7 @@ class Recorder:
         decisions = self._intake.take()
         self._marker.written()
         self._unprojected += [
-            _projection(verified, is_aside=clocks.FUTURE in verified.flags)
+            _projection(verified, is_aside=self._marker.is_aside(verified))
             for verified, _ in evidence.batches
         ]
         self._done.progressed |= decisions.progressed

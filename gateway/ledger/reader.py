@@ -97,6 +97,33 @@ class Reader:
         )
         return None if first is None else (first, last)
 
+    def within(self, site: str, agent: str, start_ns: int, end_ns: int) -> list[int]:
+        """Every ``seq`` of the batches that overlap start <= time < end, in order."""
+        query = (
+            "SELECT seq FROM batches WHERE site = ? AND agent = ?"
+            " AND t1 >= ? AND t1 < ? AND t0 < ? ORDER BY seq"
+        )
+        last_ns = min(end_ns + _MAX_SPAN_NS, _LAST_NS)
+        return [seq for (seq,) in self._all(query, (site, agent, start_ns, last_ns, end_ns))]
+
+    def ending_before(self, site: str, agent: str, seq: int, time_ns: int) -> Iterator[int]:
+        """The batches before ``seq`` that end before a time, backwards."""
+        query = (
+            "SELECT seq FROM batches WHERE site = ? AND agent = ? AND seq < ? AND t1 < ?"
+            " ORDER BY seq DESC"
+        )
+        with schema.stored():
+            yield from (row[0] for row in self._db.execute(query, (site, agent, seq, time_ns)))
+
+    def beginning_from(self, site: str, agent: str, seq: int, time_ns: int) -> Iterator[int]:
+        """The batches after ``seq`` that begin at a time or later, in order."""
+        query = (
+            "SELECT seq FROM batches WHERE site = ? AND agent = ? AND seq > ? AND t0 >= ?"
+            " ORDER BY seq"
+        )
+        with schema.stored():
+            yield from (row[0] for row in self._db.execute(query, (site, agent, seq, time_ns)))
+
     def spans(self, site: str) -> Iterator[tuple[int, int]]:
         """First and last time of every batch of the site, in no particular order."""
         with schema.stored():

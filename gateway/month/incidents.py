@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 from edge_agent.calc.factors import SITE, UNVERIFIED, VERIFIED
 from edge_agent.calc.windows import NS_PER_S, to_local
 from edge_agent.readings import Event
+from gateway.month.hours import LOOKBACK_NS
 from gateway.month.model import Work
 from gateway.month.shapes import is_well_formed
 
@@ -17,6 +18,8 @@ _MOST_HOURS = 24
 def tell_events(work: Work, events: Sequence[Event]) -> None:
     """The month's effects (by start), and the incidents a verifier must see."""
     start_ns, end_ns = work.result.start_ns, work.result.end_ns
+    first_ns, last_ns = start_ns - LOOKBACK_NS, end_ns + LOOKBACK_NS
+    events = [event for event in events if first_ns <= event["t"] < last_ns]
     given, events = events, [event for event in events if is_well_formed(event)]
     if len(events) < len(given):
         work.reserve(f"{len(given) - len(events)} malformed events left out 格式错误的事件未采用")

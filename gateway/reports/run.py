@@ -22,6 +22,7 @@ from gateway.evidence import (
     BatchReader,
     Configuration,
     EvidenceGap,
+    in_force,
     merge,
     open_config,
     replay,
@@ -31,6 +32,7 @@ from gateway.ledger.reader import Reader as LedgerReader
 from gateway.month import LOOKBACK_NS, Month, Points
 from gateway.reports import governance, render, sources
 from gateway.reports.basis import basis
+from gateway.reports.stretch import stretch
 from gateway.trust import clocks
 
 
@@ -80,6 +82,14 @@ class Made:
 
 
 @dataclass(frozen=True, slots=True)
+class GatewayKeys:
+    """The key that the gateway signs with, and those that it signed with before."""
+
+    signer: Signer
+    former: Sequence[PublicKey] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Proof:
     """The month as the ledger proves it."""
 
@@ -91,7 +101,12 @@ class Proof:
 
 
 def make(
-    ledger: LedgerReader, store: MonthStore, site: str, month_name: str, signer: Signer, out: Path
+    ledger: LedgerReader,
+    store: MonthStore,
+    site: str,
+    month_name: str,
+    signer: "Signer | GatewayKeys",
+    out: Path,
 ) -> Made:
     """Compute, prove and write a month's report and bundle.
 
@@ -100,13 +115,32 @@ def make(
         store: its projection, from which the figures are computed.
         site: the plant.
         month_name: ``YYYY-MM`` in plant local time.
-        signer: the gateway's key, which signs the bundle's manifest.
+        signer: the gateway's key, which signs the bundle's manifest; with those before it, if any.
         out: folder that gets ``report.json``, ``report.xlsx`` and the bundle.
 
     Raises:
         ReportStopped: store and ledger disagree.
         EvidenceGap, EvidenceError, CalculationError: the evidence does not carry a report.
     """
+    keys = signer if isinstance(signer, GatewayKeys) else GatewayKeys(signer)
+    with ledger.snapshot():
+        files, plain = _prepare(ledger, store, (site, month_name), keys)
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / f"month-{site}-{month_name}.bundle"
+    manifest = bundle.write(path, files, keys.signer)
+    for name in ("report.json", "report.xlsx"):
+        (out / name).write_bytes(files[name])
+    return Made(plain, (out / "report.json", out / "report.xlsx", path), manifest)
+
+
+def _prepare(
+    ledger: LedgerReader,
+    store: MonthStore,
+    of: tuple[str, str],
+    keys: GatewayKeys,
+) -> tuple[dict[str, bytes], dict[str, Any]]:
+    """The bundle's files and the report, of a site and month."""
+    site, month_name = of
     files: dict[str, bytes] = {}
     proof = prove(ledger, site, month_name, files)
     files |= decisions.pack(ledger.documents.all(*decisions.FOLDERS, site=site))
@@ -121,15 +155,13 @@ def make(
         "report.json": render.to_json(plain),
         "report.xlsx": render.to_xlsx(plain),
         "keys.cbor": bundle.pack_keys(
-            _keys(ledger, site, proof.ranges), signer.public_spki(), proof.papers.persons
+            _keys(ledger, site, proof.ranges),
+            keys.signer.public_spki(),
+            proof.papers.persons,
+            [one.spki for one in keys.former],
         ),
     }
-    out.mkdir(parents=True, exist_ok=True)
-    path = out / f"month-{site}-{month_name}.bundle"
-    manifest = bundle.write(path, files, signer)
-    for name in ("report.json", "report.xlsx"):
-        (out / name).write_bytes(files[name])
-    return Made(plain, (out / "report.json", out / "report.xlsx", path), manifest)
+    return files, plain
 
 
 def _log(
@@ -185,7 +217,7 @@ def prove(ledger: LedgerReader, site: str, month_name: str, files: dict[str, byt
     reader = BatchReader()
     ranges: list[BatchRange] = []
     for agent in ledger.agents(site):
-        window = ledger.window(site, agent, start_ns - LOOKBACK_NS, end_ns + LOOKBACK_NS)
+        window = stretch(ledger, (site, agent), (start_ns, end_ns), aside.covers)
         if window is None:
             continue
         packed = bundle.pack_batches(
@@ -197,6 +229,7 @@ def prove(ledger: LedgerReader, site: str, month_name: str, files: dict[str, byt
     if not ranges:
         message = f"there is no batch of {site} in {month_name}"
         raise EvidenceGap(message)
+    ranges = in_force(ranges, reader.marks.uses, end_ns)
     every = [_configs(ledger, site, item, ring, files) for item in ranges]
     configuration = merge(
         [some[item.config_sha256] for some, item in zip(every, ranges, strict=True)]

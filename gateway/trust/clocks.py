@@ -1,7 +1,9 @@
 """Batches from a clock ahead of the gateway's: kept, but in no sum until somebody decides. Pure.
 
-    M1  the gateway signs a mark with the first batch that is ahead of its own clock, and one with the
-        first that is not any more; the batches from the one to before the other are set aside
+    M1  the gateway signs a mark with the first batch that is ahead of its own clock, and one when it
+        believes the clock again: with the first batch that is not ahead any more, or later where that
+        happened often (``ingest.clock_marks``); the batches from the one to before the other are set
+        aside
     M2  rows and events of what is set aside stand in no store and in no sum
     M3  an operator's signed verdict over batches set aside says whether they count after all; of two
         over one batch the later one holds. Without any the month does not close
@@ -11,8 +13,10 @@ audit, report and verifier set the same batches aside. Who signed is judged by `
 the verifier.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any
 
 from edge_agent.errors import CarbonError, TrustError
@@ -55,16 +59,25 @@ class Aside:
     """What is set aside by the marks and verdicts taken up so far."""
 
     _marked: dict[str, list[list[int]]] = field(default_factory=dict)
-    _verdicts: list[Run] = field(default_factory=list)
+    _verdicts: dict[str, list[Run]] = field(default_factory=dict)
+    _last: dict[str, int] = field(default_factory=dict)
 
     def take(self, document: Kept) -> None:
         """Take up the next document; other kinds change nothing.
 
         Raises:
-            TrustError: it says nothing that is understood.
+            TrustError: it says nothing that is understood, or a mark does not follow the one before.
         """
         if document.kind == MARK:
             fields = _read(document, _MARK_FIELDS)
+            last = self._last.get(document.id, 0)
+            if fields["seq"] <= last:
+                message = (
+                    f"mark {document.version} of {document.id} is of batch {fields['seq']}, "
+                    f"the one before it of batch {last}"
+                )
+                raise TrustError(message)
+            self._last[document.id] = fields["seq"]
             spans = self._marked.setdefault(document.id, [])
             is_open = bool(spans) and spans[-1][1] == _OPEN
             if fields["ahead"] and not is_open:
@@ -75,7 +88,7 @@ class Aside:
             wanted = {"first_seq": int, "last_seq": int, "counts": bool, "by": str, "reason": str}
             fields = _read(document, wanted)
             values = (fields[name] for name in ("first_seq", "last_seq", "counts", "by", "reason"))
-            self._verdicts.append(Run(document.id, *values))
+            self._verdicts.setdefault(document.id, []).append(Run(document.id, *values))
 
     def covers(self, agent: str, seq: int) -> bool:
         """Whether a batch is in no sum."""
@@ -84,7 +97,10 @@ class Aside:
     def runs(self, agent: str, first: int, last: int) -> list[Run]:
         """The batches of a range that were set aside, as runs of one fate."""
         found: list[Run] = []
-        for low, high in self._marked.get(agent, ()):
+        spans = self._marked.get(agent, [])
+        for low, high in spans[max(self._place(agent, first), 0) :]:
+            if low > last:
+                break
             for seq in range(max(low, first), min(high, last) + 1):
                 one = self._verdict(agent, seq)
                 before = found[-1] if found else None
@@ -102,12 +118,22 @@ class Aside:
             for one in self.runs(*given)
         ]
 
+    def begin(self, agent: str, seq: int) -> int:
+        """The first batch of the stretch that a batch lies in, whatever was decided; itself without one."""
+        place = self._place(agent, seq)
+        return self._marked[agent][place][0] if self._is_marked(agent, seq) else seq
+
     def _is_marked(self, agent: str, seq: int) -> bool:
-        return any(low <= seq <= high for low, high in self._marked.get(agent, ()))
+        place = self._place(agent, seq)
+        return place >= 0 and seq <= self._marked[agent][place][1]
+
+    def _place(self, agent: str, seq: int) -> int:
+        """Which stretch is the last that begins at or before a batch; -1 when none does."""
+        return bisect_right(self._marked.get(agent, []), seq, key=itemgetter(0)) - 1
 
     def _verdict(self, agent: str, seq: int) -> Run:
-        for one in reversed(self._verdicts):
-            if one.agent == agent and one.first_seq <= seq <= one.last_seq:
+        for one in reversed(self._verdicts.get(agent, [])):
+            if one.first_seq <= seq <= one.last_seq:
                 return one
         return Run(agent, seq, seq)
 
@@ -153,18 +179,21 @@ def sign_mark(verified: VerifiedBatch, received_ns: int, signer: Signer, *, ahea
     return cose.sign(MessageType.CLOCK_MARK, cbor.encode(fields), signer)
 
 
-def open_mark(raw: bytes, gateway: PublicKey) -> dict[str, Any]:
-    """Check a mark's signature; gives its fields.
+def open_mark(raw: bytes, gateway: Mapping[bytes, PublicKey]) -> dict[str, Any]:
+    """Check a mark's signature by the gateway's keys, by id; gives its fields.
 
     Raises:
         TrustError: it is not this gateway's.
     """
 
     def find(kid: bytes) -> PublicKey:
-        if kid != gateway.kid:
-            message = "the mark is not signed by the gateway"
+        if kid not in gateway:
+            message = (
+                f"the mark is not signed by the gateway, but by key {kid.hex()}; a key that was the "
+                "gateway's stands in its keys.former and in the trust file"
+            )
             raise TrustError(message)
-        return gateway
+        return gateway[kid]
 
     fields: dict[str, Any] = cbor.decode(cose.verify(raw, MessageType.CLOCK_MARK, find).payload)
     return fields

@@ -68,7 +68,7 @@ def test_a_month_with_a_rotated_and_revoked_key_is_proven_by_ca_and_persons(mont
     assert lines(verdict, "6 approvals") == ["2 checked, 0 runs of batches without one"]
     assert lines(verdict, "6 attachments") == ["1 as signed, 0 not inside"]
     size = month.ledger.tree.size()
-    assert lines(verdict, "5 leaves")[0].startswith(f"{size}, none of this month left out")
+    assert lines(verdict, "5 leaves")[0].startswith(f"{size}, no decision and no version")
     # invitations are no evidence; everything else in the log is inside
     invites = len(list(month.ledger.documents.all("invite")))
     assert lines(verdict, "5 log")[0].startswith(f"{size - invites} documents in carbon-log/test")

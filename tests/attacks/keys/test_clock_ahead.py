@@ -7,21 +7,23 @@ import yaml
 from enrolled_month import AGENT, GATEWAY, NS, SITE, EnrolledMonth
 from enrolled_plant import Plant, after, batch, key
 
-from edge_agent.errors import TrustError
+from edge_agent.errors import ConfigError, TrustError
 from edge_agent.readings import Columns
 from edge_agent.wire import cbor, cose
 from edge_agent.wire.chain import ChainHead
 from edge_agent.wire.cose import MessageType
-from edge_agent.wire.keys import create_signer
+from edge_agent.wire.keys import create_signer, public_key
 from gateway import audit, cli, decisions, lab, log_evidence
 from gateway import bundle as bundle_
-from gateway.bundle import Bundle, read, write
-from gateway.evidence import BatchReader, replay
+from gateway import config as config_
+from gateway.bundle import Bundle, BundleError, read, write
+from gateway.evidence import BatchRange, BatchReader, replay
 from gateway.ingest import Verdict
 from gateway.ingest.recorder import Recorder
 from gateway.ledger import Draft
+from gateway.reports import run as reports
 from gateway.store.sqlite import SqliteStore
-from gateway.trust import clocks, closing, statements, verdicts
+from gateway.trust import clocks, closing, offline_clocks, statements, verdicts
 from gateway.trust.clocks import Run
 from gateway.verify import verify
 
@@ -195,7 +197,7 @@ def test_a_forged_verdict_in_the_ledger_s_file_is_seen_at_closing_and_offline(mo
     month.state()
     assert any("is no person's" in one for one in month.closing().objections)
     verdict = verify(month.make(), month.trust())
-    assert "clocks/" in verdict.difference
+    assert "clocks.bin" in verdict.difference
     assert "is no person's" in verdict.difference
 
 
@@ -206,7 +208,7 @@ def rewritten(month, change, *, log=True):
     kept = change(decisions.read(Bundle(files), SITE))
     folders = (*decisions.FOLDERS.values(), *(() if log else ("log",)))
     for name in list(files):
-        if name == "manifest.cose" or name.partition("/")[0] in folders:
+        if name in ("manifest.cose", decisions.CLOCKS) or name.partition("/")[0] in folders:
             del files[name]
     files |= decisions.pack(kept)
     inside = Bundle(files)
@@ -245,6 +247,65 @@ def test_a_mark_that_the_gateway_did_not_sign_is_contradicted(month):
 
     verdict = verify(rewritten(month, forged, log=False))
     assert "the mark is not signed by the gateway" in verdict.difference
+
+
+NEW = key(40)
+"""The gateway's key of today; the marks are signed by the one before."""
+
+
+def made_by_a_new_key(month, former):
+    keys = reports.GatewayKeys(NEW, former)
+    return reports.make(
+        month.ledger, month.store, SITE, "2026-10", keys, month.folder / "new"
+    ).files[2]
+
+
+def test_marks_of_a_former_gateway_key_are_believed_where_the_trust_file_names_it(month):
+    path = made_by_a_new_key(month, [public_key(GATEWAY.public_spki())])
+    both, new = [NEW.kid.hex(), GATEWAY.kid.hex()], [NEW.kid.hex()]
+    for trust in (None, month.trust(trusted=both)):
+        verdict = verify(path, trust)
+        assert verdict.proven, verdict.difference
+    told = verify(path, month.trust(trusted=new)).difference
+    assert f"not signed by the gateway, but by key {GATEWAY.kid.hex()}" in told
+    assert "keys.former" in verify(made_by_a_new_key(month, [])).difference
+
+
+def test_a_mark_of_another_month_by_an_unknown_key_is_a_reservation(month):
+    papers = decisions.read(bundle_.read(month.make()), SITE)
+    aside = clocks.fold(papers)
+    keys = {NEW.kid: public_key(NEW.public_spki())}
+
+    def judged(first, last):
+        ranges = [BatchRange(AGENT, first, last, b"", b"", (), (bytes(32),) * (last - first + 1))]
+        return offline_clocks.judge(papers, (keys, ranges, aside), (None, print))
+
+    unknown = "2 clock marks of batches that are not here are by unknown keys"
+    assert judged(1, 2)[0].startswith(unknown)
+    assert judged(7, 18)[0].startswith(unknown)
+    for first, last in ((1, 3), (4, 5), (5, 8), (6, 8)):
+        with pytest.raises(BundleError, match="not signed by the gateway"):
+            judged(first, last)
+
+
+def test_the_former_keys_of_the_gateway_s_file_stand_in_trust_file_and_bundle(tmp_path, capsys):
+    create_signer(tmp_path / "ack.pem")
+    old = create_signer(tmp_path / "old.pem")
+    settings = {
+        "state_dir": "state",
+        "keys": {"ack": "ack.pem", "former": ["old.pub.pem"]},
+        "mqtt": {"host": "127.0.0.1", "port": 1, "client_id": "ingest"},
+    }
+    (tmp_path / "state").mkdir()
+    file = tmp_path / "gateway.yaml"
+    file.write_text(yaml.safe_dump(settings), encoding="utf-8")
+    (read_key,) = config_.former_keys(config_.load(file))
+    assert read_key.kid == old.kid
+    assert cli.main(["trust", str(file)]) == 0
+    assert old.kid.hex() in capsys.readouterr().out
+    (tmp_path / "old.pub.pem").unlink()
+    with pytest.raises(ConfigError, match="old.pub.pem"):
+        config_.former_keys(config_.load(file))
 
 
 def test_rows_that_would_stand_twice_cannot_be_counted(tmp_path, signer):

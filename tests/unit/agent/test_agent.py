@@ -252,7 +252,7 @@ def test_full_memory_is_accounted_for_although_a_device_with_history_is_away(mak
             readings = asyncio.run(acquired._queue.take_all())
             agent._take(readings, acquired.settled_ns())
         agent._take((), acquired.settled_ns())
-        longest_ns = max(longest_ns, clock.utc - max(pipeline._memory.done_ns, T0))
+        longest_ns = max(longest_ns, clock.utc - max(pipeline.memory.done_ns, T0))
         held.append(pipeline.held_bytes)
     assert max(held) < 1.2 * 2**20
     assert longest_ns < 300 * S
