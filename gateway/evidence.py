@@ -234,7 +234,7 @@ class BatchRange:
     """An agent's batches behind a month: first and last number, Merkle root, configuration.
 
     ``config_sha256`` is the one of the last batch; ``configs`` all that the batches name;
-    ``hashes`` those of the batches, in order; ``first_end_ns`` and ``last_start_ns`` say when the first
+    ``hashes`` and ``starts_ns`` those of the batches, in order; ``first_end_ns`` and ``last_start_ns`` say when the first
     batch ends and the last one begins [ns UTC].
     """
 
@@ -245,6 +245,7 @@ class BatchRange:
     config_sha256: bytes
     configs: tuple[bytes, ...]
     hashes: tuple[bytes, ...] = field(repr=False)
+    starts_ns: tuple[int, ...] = field(default=(), repr=False)
     first_end_ns: int = 0
     last_start_ns: int = 0
 
@@ -331,7 +332,8 @@ def replay(
     hashes: dict[int, bytes] = {}
     configs: list[bytes] = []
     head: ChainHead | None = None
-    edges: tuple[int, int] | None = None
+    end_ns = 0
+    starts_ns: list[int] = []
     for seq, raw in batches:
         verified = wire_batch.verify(raw, site, agent, ring)
         if verified.batch.seq != seq:
@@ -343,13 +345,16 @@ def replay(
         head = extend(head, verified, hashes.get)
         hashes[seq] = verified.sha256
         configs.append(verified.batch.config_sha256)
-        edges = ((edges or (verified.batch.last_ns,))[0], verified.batch.first_ns)
+        end_ns = end_ns if starts_ns else verified.batch.last_ns
+        starts_ns.append(verified.batch.first_ns)
         reader.add(_bare(verified) if is_aside(agent, seq) else verified)
-    if edges is None:
+    if not starts_ns:
         message = f"{agent}: there is no batch"
         raise EvidenceGap(message)
     found = batch_range(site, agent, list(hashes.items()), configs)
-    return replace(found, first_end_ns=edges[0], last_start_ns=edges[1])
+    return replace(
+        found, starts_ns=tuple(starts_ns), first_end_ns=end_ns, last_start_ns=starts_ns[-1]
+    )
 
 
 def in_force(

@@ -36,7 +36,7 @@ from gateway.month import Month
 from gateway.recount import Rows, recount
 from gateway.reports import comparison, governance, render, sources
 from gateway.reports.basis import Proven, basis
-from gateway.trust import clocks, offline, offline_clocks
+from gateway.trust import clocks, offline, offline_clocks, offline_lab
 from gateway.trust.clocks import Aside
 from gateway.trust.keyfold import KeyFold
 from gateway.trust.offline import Keys
@@ -112,11 +112,8 @@ def _steps(path: Path, trust: Trust | None, tell: Callable[[str], None]) -> Prov
     open_points += _decisions(papers, keys, (ranges, every, reader.marks.uses), (trust, tell))
     open_points += offline_clocks.judge(papers, (gateways, ranges, aside), (trust, tell))
     _software(reader, trust, tell)
-    tell(
-        f"6 lab           {len(lab_papers.documents)} documents, "
-        f"{len(lab_papers.entries)} entries in force"
-    )
-    open_points += _attachments(bundle, lab_papers, trust, tell)
+    indexes = log_evidence.indexes(bundle, leaves) if log is not None else {}
+    open_points += _lab(bundle, lab_papers, (ranges, aside, indexes), (trust, tell))
     content = (configuration, lab_papers, ranges, papers)
     notes = aside.reservations(_spans(ranges))
     notes += sources.reservations(one.plain for one in every.values())
@@ -308,12 +305,22 @@ def _decisions(
     return unproven + [f"{text} 配置未经审批" for text in lacking]
 
 
-def _attachments(
-    bundle: Bundle, papers: lab.Papers, trust: Trust | None, tell: Callable[[str], None]
+def _lab(
+    bundle: Bundle,
+    papers: lab.Papers,
+    month: tuple[Sequence[BatchRange], Aside, Mapping[str, int]],
+    to: tuple[Trust | None, Callable[[str], None]],
 ) -> list[str]:
-    """The files that lab documents name; gives what is not inside."""
+    """Lab documents, their signers and the files that they name; gives what is not inside.
+
+    ``month`` is its batches, what is set aside, and the places of all in the log.
+    """
+    (ranges, aside, indexes), (trust, tell) = month, to
+    tell(
+        f"6 lab           {len(papers.documents)} documents, {len(papers.entries)} entries in force"
+    )
     if trust is not None:
-        offline.check_lab(papers.documents, trust)
+        offline_lab.check(papers.documents, (ranges, aside.covers), indexes, trust)
     files = {
         name.removeprefix(bundle_.ATTACHMENTS): content
         for name, content in bundle.files.items()

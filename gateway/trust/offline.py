@@ -17,7 +17,6 @@ and states the validity that the enrolment states; the request proves possession
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from cryptography import x509
 
@@ -35,36 +34,12 @@ from gateway.trust import assent, statements
 from gateway.trust.assent import Use
 from gateway.trust.changes import SEMANTIC, changes
 from gateway.trust.keyfold import KEYCHANGE, Decision, KeyFold
-from gateway.trust.persons import NEVER_NS, People, Person
+from gateway.trust.persons import People, Person
 from gateway.trust.statements import Statement
 from gateway.trust_file import Trust
 
 _DAY_NS = 24 * 3600 * 10**9
 _APPROVAL, _RELABEL = "approval", "relabel"
-
-
-class Signed(Protocol):
-    """A lab document: which, by whom, signed when [ns UTC]."""
-
-    @property
-    def id(self) -> str:
-        """Its id."""
-        ...
-
-    @property
-    def version(self) -> int:
-        """Its version."""
-        ...
-
-    @property
-    def author(self) -> str:
-        """Who signed it."""
-        ...
-
-    @property
-    def at_ns(self) -> int:
-        """When it was signed."""
-        ...
 
 
 @dataclass(slots=True)
@@ -108,19 +83,6 @@ def check_persons(persons: Mapping[str, Sequence[PublicKey]], trust: Trust) -> N
                     f"trust file it is {one.name!a}, {', '.join(sorted(one.roles))}"
                 )
                 raise BundleError(message)
-
-
-def check_lab(documents: Sequence[Signed], trust: Trust) -> None:
-    """That no lab document was signed after its author's key was revoked.
-
-    Raises:
-        BundleError: names the document.
-    """
-    ends = {one.name: one.revoked_ns for one in trust.persons}
-    for one in documents:
-        if one.at_ns >= ends.get(one.author, NEVER_NS):
-            message = f"lab document {one.id} v{one.version}: the key of {one.author} was revoked"
-            raise BundleError(message)
 
 
 def fold(

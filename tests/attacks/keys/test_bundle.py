@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+from dataclasses import replace
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
@@ -432,6 +433,21 @@ def test_a_log_with_too_many_leaves_leaves_them_out_and_the_verifier_says_so(mon
 
 
 # -- keys -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("minutes", "seen"), [(30, True), (110, False)])
+def test_a_lab_document_dated_back_behind_later_batches_is_seen(month, bundle, minutes, seen):
+    # signed "at" the first seconds of the month, but in the log behind two hours of batches
+    revoked_ns = T0 + minutes * 60 * 10**9
+    persons = [
+        replace(one, revoked_ns=revoked_ns) if one.name == "zhou" else one for one in month.people
+    ]
+    verdict = verify_.verify(bundle, month.trust(persons=persons))
+    told = (
+        "lab document october v1: the key of zhou was revoked, and the document stands in the log"
+    )
+    assert verdict.difference.startswith(told) is seen
+    assert verdict.proven is not seen, verdict.difference
 
 
 def test_batches_after_the_last_good_one_of_a_revoked_key_contradict(tmp_path):  # 30, 31

@@ -73,7 +73,7 @@ def stamped(site, sizes, authority):
 
 
 @pytest.fixture
-def trust(site, authority, tmp_path):
+def trust(site, sizes, authority, tmp_path):
     """Writes a trust file; ``roots=None`` names no authority."""
 
     def write(roots=authority.roots, policy=POLICY, name=NAME):
