@@ -15,19 +15,21 @@ from edge_agent.acks import LOG_HEAD, Identity
 from edge_agent.acquisition import Acquisition, DeviceState, DeviceStatus
 from edge_agent.clock import NS_PER_S, Clock, ClockTable, DeviceClock, StepWatch, SystemClock
 from edge_agent.config import AgentConfig
-from edge_agent.errors import SignerUnavailable, StoreError
+from edge_agent.errors import SignerUnavailable
 from edge_agent.expiry import Watch, files_of
 from edge_agent.health import Health, write_status
 from edge_agent.keystore import AgentSigner, Keystore
 from edge_agent.legal import boot_id, legal_digest
-from edge_agent.losses import Losses
+from edge_agent.losses import LOST, Losses
 from edge_agent.outbox import Outbox, OutboxFull
 from edge_agent.pipeline import Pipeline
-from edge_agent.pipeline.journal import Reading, decode_readings, encode_readings
+from edge_agent.pipeline.journal import Reading, encode_readings
 from edge_agent.pipeline.pace import Pace
 from edge_agent.pipeline.parts import cut
+from edge_agent.pipeline.pipeline import Produce
 from edge_agent.pipeline.series import to_plain
 from edge_agent.readings import Columns, Event, Sample, Waveform
+from edge_agent.replay import replay
 from edge_agent.resumption import untold
 from edge_agent.scribe import SIGNING_KID, Scribe
 from edge_agent.service import ServiceManager, report_alive
@@ -110,8 +112,24 @@ def _clock_state(config: AgentConfig, clock: Clock, steps: int) -> ClockState:
     )
 
 
+def _note_log(outbox: Outbox, head: LogHead | None, seq: int) -> None:
+    """Remember which batch carries the newest head of the log, the first time one does."""
+    if head is not None and head.seq is None:
+        try:
+            outbox.put(LOG_HEAD, head.carried_by(seq).dump())
+        except OutboxFull as error:  # the next batch carries it again
+            log.warning("log_head not noted: %s", error)
+
+
+def _count_load(health: Health, pace: Pace, pipeline: Pipeline) -> None:
+    health.overload, health.held_s = pace.is_overloaded, round(pace.held_s)
+    health.waiting_mb = pipeline.held_bytes >> 20
+
+
 class Agent:
     """One agent: acquisition → pipeline → outbox → uplink."""
+
+    _entry: int | None = None  # of the journal, while it is replayed
 
     def __init__(self, config: AgentConfig, clock: Clock | None = None) -> None:
         self.config = config
@@ -144,7 +162,7 @@ class Agent:
         self._clocks = ClockTable()
         steps = config.time.source == "system"
         self._watch = StepWatch(config.time.max_clock_step_s * NS_PER_S if steps else None)
-        self._losses = Losses()
+        self._losses = Losses(self._outbox.get(LOST))
         self._pending: list[Event] = []
         self._announce = False
         self._log: LogHead | None = None
@@ -174,23 +192,24 @@ class Agent:
 
     def _restore(self) -> None:
         """Go on from the stored state and the journal; say that there was a start."""
-        state, journal = self._outbox.state()
-        if state is not None:
-            self._pipeline.restore(state)
-        for entry in journal:
-            try:
-                readings = decode_readings(entry)
-            except StoreError:  # one entry is lost and told, the agent comes up
-                log.exception("journal_damaged")
-                now_ns = self._clock.utc_ns()
-                span = {"from": now_ns, "to": now_ns}
-                self._pending.append(self._event("lost_records", count=1, reason="journal", **span))
-            else:
-                self._pipeline.feed(readings, 2**62)
+        limits, keep, tell = self.config.limits, self._keep_part, self._tell_damaged
+        replay(self._outbox, self._pipeline, limits.waiting_mb * 2**20, keep, tell)
+        self._entry = None
         if isinstance(self._clock, DeviceClock):
             self._clock.observe(self._pipeline.newest_ns)
         self._acquisition.resume(self._pipeline.newest_ns)
         self._announce = True
+
+    def _tell_damaged(self) -> None:
+        now_ns = self._clock.utc_ns()
+        span = {"from": now_ns, "to": now_ns}
+        self._pending.append(self._event("lost_records", count=1, reason="journal", **span))
+
+    def _keep_part(self, entry: int, produce: Produce) -> None:
+        """Keep what a part of the journal came to; the rest of it stays."""
+        self._clocks.note(self._clock.utc_ns(), self._clock.monotonic_ns())
+        self._entry = entry
+        self._seal(produce.pieces, produce.events)
 
     def _event(self, kind: str, **fields: object) -> Event:
         return {"t": self._clock.utc_ns(), "type": kind, **fields}
@@ -223,8 +242,7 @@ class Agent:
             devices = self._acquisition.status()
             health = self.health
             _count_devices(health, devices)
-            health.overload, health.held_s = self._pace.is_overloaded, round(self._pace.held_s)
-            health.waiting_mb = self._pipeline.held_bytes >> 20
+            _count_load(health, self._pace, self._pipeline)
             health.restarts = self._keeper.restarts.total() + self._acquisition.restarts
             folder, at_ns = self.config.state_dir, self._clock.utc_ns()
             health.key_warning = self._scribe.warning(at_ns)
@@ -282,7 +300,7 @@ class Agent:
 
     def _save_state(self) -> None:
         try:
-            self._outbox.save_state(self._pipeline.dump())
+            self._outbox.save_state(self._pipeline.dump(), self._entry)
             self._unsaved.clear()
         except OutboxFull as error:  # state and journal on disk still belong together
             self._alarm("disk_full", error)
@@ -303,7 +321,8 @@ class Agent:
         try:
             parts = cut(pieces, [*self._resumed(), *self._losses.events, *events])
             signed = self._scribe.sign(parts, self._head, self._batch)
-            self._outbox.commit(signed.raws, signed.head, self._pipeline.dump(), signed.keep)
+            state, keep = self._pipeline.dump(), {**signed.keep, **self._losses.told()}
+            self._outbox.commit(signed.raws, signed.head, state, keep, self._entry)
         except SignerUnavailable as error:
             self._alarm("signer_unavailable", error)
             if not self._scribe.wait(pieces, events, self._clock.monotonic_ns()):
@@ -313,7 +332,7 @@ class Agent:
             self._refused(pieces, events, "outbox_full", error)
             return
         self._scribe.committed(signed)
-        self._note_log(signed.head.seq - len(signed.raws) + 1)
+        _note_log(self._outbox, self._log, signed.head.seq - len(signed.raws) + 1)
         self._head = signed.head
         self._losses.events.clear()
         self._unsaved.clear()
@@ -323,14 +342,6 @@ class Agent:
         if self.health.alarm in _PASSING_ALARMS:
             self.health.alarm = ""
         self._uplink.wake_threadsafe()
-
-    def _note_log(self, seq: int) -> None:
-        """Remember which batch carries the newest head of the log, the first time one does."""
-        if self._log is not None and self._log.seq is None:
-            try:
-                self._outbox.put(LOG_HEAD, self._log.carried_by(seq).dump())
-            except OutboxFull as error:  # the next batch carries it again
-                log.warning("log_head not noted: %s", error)
 
     def _batch(self, columns: Columns, events: Sequence[Event], head: ChainHead) -> Batch:
         times = [*columns.time_ns, *(int(event["t"]) for event in events)]
@@ -357,10 +368,18 @@ class Agent:
     def _refused(
         self, pieces: Sequence[Columns], events: Sequence[Event], alarm: str, error: Exception
     ) -> None:
-        """There is no room: say loudly what is lost, and put it into the next batch."""
+        """There is no room: say loudly what is lost, and put it into the next batch.
+
+        State and loss are stored together: no stop forgets it, and the journal of it goes.
+        """
         self._alarm(alarm, error)
         self._unsaved.clear()
+        self._scribe.forget()
         self.health.lost_records += self._losses.add(pieces, events, self._clock.utc_ns())
+        try:
+            self._outbox.give_up(self._pipeline.dump(), self._losses.kept(), self._entry)
+        except OutboxFull as full:  # state and journal on disk still belong together
+            self._alarm("disk_full", full)
 
     def _alarm(self, name: str, error: Exception) -> None:
         milder = name == "disk_full" and self.health.alarm == "outbox_full"

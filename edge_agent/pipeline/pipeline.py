@@ -33,7 +33,7 @@ from edge_agent.plants import Meter
 from edge_agent.readings import Columns, Event, Sample, Scan, Severity, Waveform
 
 NS_PER_S = 10**9
-_FUTURE_NS = 300 * NS_PER_S
+FUTURE_NS = 300 * NS_PER_S
 Reading = Sample | Waveform | Scan
 _Worker = PotlineWorker | SignalWorker | MeterWorker | RateWorker
 
@@ -147,7 +147,7 @@ class Pipeline:
             now_ns: the agent's UTC; with system time, readings beyond it are refused.
         """
         sink = Sink()
-        limit = np.iinfo(np.int64).max if self._device_time else now_ns + _FUTURE_NS
+        limit = np.iinfo(np.int64).max if self._device_time else now_ns + FUTURE_NS
         for reading in readings:
             end_ns = reading.time_ns
             if isinstance(reading, Waveform):
