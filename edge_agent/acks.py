@@ -30,6 +30,12 @@ STANDING = frozenset({FOREIGN, LOST})
 ACK_AT = "ack_at"
 
 
+def worse(before: str, name: str) -> str:
+    """The alarm to show when another one comes."""
+    stays = before in STANDING or (before, name) == ("outbox_full", "disk_full")
+    return before if stays else name
+
+
 @dataclass(frozen=True, slots=True)
 class Identity:
     """Who this agent is, on the wire."""

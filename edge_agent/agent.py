@@ -13,25 +13,27 @@ from random import SystemRandom
 
 from edge_agent import __version__
 from edge_agent import config as config_
-from edge_agent.acks import LOG_HEAD, STANDING, Identity
+from edge_agent.acks import LOG_HEAD, Identity, worse
 from edge_agent.acquisition import Acquisition, DeviceState, DeviceStatus
 from edge_agent.clock import NS_PER_S, Clock, DeviceClock, SystemClock
 from edge_agent.clock_desk import ClockDesk
 from edge_agent.config import AgentConfig
-from edge_agent.errors import SignerUnavailable, StoreError
+from edge_agent.errors import SignerUnavailable
 from edge_agent.expiry import Watch, files_of
 from edge_agent.health import Health, write_status
 from edge_agent.keystore import AgentSigner, Keystore
 from edge_agent.legal import boot_id, legal_digest
-from edge_agent.losses import Losses
+from edge_agent.losses import LOST, Losses
 from edge_agent.outbox import Outbox, OutboxFull
 from edge_agent.pipeline import Pipeline
-from edge_agent.pipeline.journal import Reading, decode_readings, encode_readings
+from edge_agent.pipeline.journal import Reading, encode_readings
 from edge_agent.pipeline.pace import Pace, due
 from edge_agent.pipeline.parts import cut
+from edge_agent.pipeline.pipeline import Produce
 from edge_agent.pipeline.series import to_plain
 from edge_agent.pipeline.turning import follow
 from edge_agent.readings import Columns, Event, Sample, Waveform
+from edge_agent.replay import replay
 from edge_agent.resumption import untold
 from edge_agent.scribe import SIGNING_KID, Scribe
 from edge_agent.service import ServiceManager, report_alive
@@ -113,20 +115,31 @@ def _write_status(
         log.warning("status_not_written error=%s", error)
 
 
-def _worse(before: str, name: str) -> str:
-    """The alarm to show when another one comes."""
-    stays = before in STANDING or (before, name) == ("outbox_full", "disk_full")
-    return before if stays else name
-
-
 def _identity(config: AgentConfig, signer: AgentSigner) -> Identity:
     gateways = tuple(keys.public_key(path.read_bytes()) for path in config.keys.gateway)
     trust = _log_trust(config.keys)
     return Identity(config.site, config.agent, boot_id(), signer, gateways, trust)
 
 
+def _note_log(outbox: Outbox, head: LogHead | None, seq: int) -> None:
+    """Remember which batch carries the newest head of the log, the first time one does."""
+    if head is not None and head.seq is None:
+        try:
+            outbox.put(LOG_HEAD, head.carried_by(seq).dump())
+        except OutboxFull as error:  # the next batch carries it again
+            log.warning("log_head not noted: %s", error)
+
+
+def _resumed(outbox: Outbox, now_ns: int) -> list[Event]:
+    """What the chain's first batch after a lost disk must say; nothing once it is made."""
+    told = untold(outbox)
+    return [{"t": now_ns, "type": "resumed", **told.event_fields()}] if told else []
+
+
 class Agent:
     """One agent: acquisition → pipeline → outbox → uplink."""
+
+    _entry: int | None = None  # of the journal, while it is replayed
 
     def __init__(self, config: AgentConfig, clock: Clock | None = None) -> None:
         self.config = config
@@ -156,7 +169,7 @@ class Agent:
         self._scribe = Scribe((config.site, config.agent), signer, self._keystore)
         self._unsaved: list[Reading] = []
         self._clocks = ClockDesk(self._clock, config.time)
-        self._losses = Losses()
+        self._losses = Losses(self._outbox.get(LOST))
         self._pending: list[Event] = []
         self._journal_ns, self._announce = 0, False
         self._log: LogHead | None = None
@@ -186,24 +199,25 @@ class Agent:
 
     def _restore(self) -> None:
         """Go on from the stored state and the journal; say that there was a start."""
-        state, journal = self._outbox.state()
-        if state is not None:
-            self._pipeline.restore(state)
-        for entry in journal:
-            try:
-                readings = decode_readings(entry)
-            except StoreError:  # one entry is lost and told, the agent comes up
-                log.exception("journal_damaged")
-                now_ns = self._clock.utc_ns()
-                span = {"from": now_ns, "to": now_ns}
-                self._pending.append(self._event("lost_records", count=1, reason="journal", **span))
-            else:
-                self._pipeline.feed(readings, 2**62)
+        limits, keep, tell = self.config.limits, self._keep_part, self._tell_damaged
+        replay(self._outbox, self._pipeline, limits.waiting_mb * 2**20, keep, tell)
+        self._entry = None
         if isinstance(self._clock, DeviceClock):
             self._clock.observe(self._pipeline.memory.newest_ns)
         self._pace.accounted(self._pipeline.held_bytes)  # what the state held waits on
         self._acquisition.resume(self._pipeline.memory.newest_ns)
         self._announce = True
+
+    def _tell_damaged(self) -> None:
+        now_ns = self._clock.utc_ns()
+        span = {"from": now_ns, "to": now_ns}
+        self._pending.append(self._event("lost_records", count=1, reason="journal", **span))
+
+    def _keep_part(self, entry: int, produce: Produce) -> None:
+        """Keep what a part of the journal came to; the rest of it stays."""
+        self._clocks.note(self._clock.utc_ns())
+        self._entry = entry
+        self._seal(produce.pieces, produce.events)
 
     def _event(self, kind: str, **fields: object) -> Event:
         return {"t": self._clock.utc_ns(), "type": kind, **fields}
@@ -259,7 +273,7 @@ class Agent:
         if self._announce:
             self._announce = False
             self._pending.append(self._event("started", software=__version__, head=self._head.seq))
-            if self._resumed():
+            if untold(self._outbox):
                 self._seal((), ())  # before any row
         self._unsaved += readings
         due_ns, settled_ns, told = due(self._pipeline, self._pace, now_ns, settled_ns)
@@ -272,11 +286,6 @@ class Agent:
             self._seal((), urgent)
         elif self._unsaved:
             self._write_journal()
-
-    def _resumed(self) -> list[Event]:
-        """What the chain's first batch after a lost disk must say; nothing once it is made."""
-        told = untold(self._outbox)
-        return [self._event("resumed", **told.event_fields())] if told else []
 
     def _write_journal(self) -> None:
         now_ns = self._clock.monotonic_ns()
@@ -291,7 +300,7 @@ class Agent:
 
     def _save_state(self) -> None:
         try:
-            self._outbox.save_state(self._pipeline.dump())
+            self._outbox.save_state(self._pipeline.dump(), self._entry)
             self._unsaved.clear()
         except OutboxFull as error:  # state and journal on disk still belong together
             self._alarm("disk_full", error)
@@ -321,9 +330,13 @@ class Agent:
             self._save_state()
             return
         try:
-            parts = cut(pieces, [*self._resumed(), *self._losses.events, *events])
+            parts = cut(
+                pieces,
+                [*_resumed(self._outbox, self._clock.utc_ns()), *self._losses.events, *events],
+            )
             signed = self._scribe.sign(parts, self._head, self._batch)
-            self._outbox.commit(signed.raws, signed.head, self._pipeline.dump(), signed.keep)
+            state, keep = self._pipeline.dump(), {**signed.keep, **self._losses.told()}
+            self._outbox.commit(signed.raws, signed.head, state, keep, self._entry)
         except SignerUnavailable as error:
             self._alarm("signer_unavailable", error)
             if not self._scribe.wait(pieces, events, self._clock.monotonic_ns()):
@@ -333,7 +346,7 @@ class Agent:
             self._refused(pieces, events, "outbox_full", error)
             return
         self._scribe.committed(signed)
-        self._note_log(signed.head.seq - len(signed.raws) + 1)
+        _note_log(self._outbox, self._log, signed.head.seq - len(signed.raws) + 1)
         self._head = signed.head
         self._losses.events.clear()
         self._unsaved.clear()
@@ -343,14 +356,6 @@ class Agent:
         if self.health.alarm in _PASSING_ALARMS:
             self.health.alarm = ""
         self._uplink.wake_threadsafe()
-
-    def _note_log(self, seq: int) -> None:
-        """Remember which batch carries the newest head of the log, the first time one does."""
-        if self._log is not None and self._log.seq is None:
-            try:
-                self._outbox.put(LOG_HEAD, self._log.carried_by(seq).dump())
-            except OutboxFull as error:  # the next batch carries it again
-                log.warning("log_head not noted: %s", error)
 
     def _batch(self, columns: Columns, events: Sequence[Event], head: ChainHead) -> Batch:
         times = [*columns.time_ns, *(int(event["t"]) for event in events)]
@@ -377,12 +382,20 @@ class Agent:
     def _refused(
         self, pieces: Sequence[Columns], events: Sequence[Event], alarm: str, error: Exception
     ) -> None:
-        """There is no room: say loudly what is lost, and put it into the next batch."""
+        """There is no room: say loudly what is lost, and put it into the next batch.
+
+        State and loss are stored together: no stop forgets it, and the journal of it goes.
+        """
         self._alarm(alarm, error)
         self._unsaved.clear()
+        self._scribe.forget()
         self.health.lost_records += self._losses.add(pieces, events, self._clock.utc_ns())
+        try:
+            self._outbox.give_up(self._pipeline.dump(), self._losses.kept(), self._entry)
+        except OutboxFull as full:  # state and journal on disk still belong together
+            self._alarm("disk_full", full)
 
     def _alarm(self, name: str, error: Exception) -> None:
-        if _worse(self.health.alarm, name) != self.health.alarm:
+        if worse(self.health.alarm, name) != self.health.alarm:
             log.error("%s: %s", name, error)
             self.health.alarm = name

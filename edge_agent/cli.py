@@ -15,6 +15,7 @@ from edge_agent.commands import check, devices, probe, resume, scan, schema, sof
 from edge_agent.drivers.opcua.cli import add_browse
 from edge_agent.errors import CarbonError, ConfigError, KeyFileError
 from edge_agent.process import harden
+from edge_agent.state_lock import locked
 from edge_agent.wire import keys
 
 USAGE = 2
@@ -22,8 +23,9 @@ USAGE = 2
 
 def run(args: argparse.Namespace) -> int:
     """Run the agent until it is told to stop."""
-    agent = Agent(config_.load(args.config))
-    asyncio.run(_until_stopped(agent))
+    config = config_.load(args.config)
+    with locked(config.state_dir):
+        asyncio.run(_until_stopped(Agent(config)))
     return 0
 
 

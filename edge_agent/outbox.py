@@ -55,12 +55,8 @@ class Outbox:
         self._max_bytes, self._retain_bytes = max_bytes, retain_bytes
         with self._file.opening():
             self._db.executescript(_SCHEMA)
-            self._bytes, self._acked_bytes = self._size(0), self._size(1)
+            self._bytes, self._acked_bytes = _size(self._db, 0), _size(self._db, 1)
             _check_head(self, path, self._db)
-
-    def _size(self, acked: int) -> int:
-        query = "SELECT coalesce(sum(length(raw)), 0) FROM batches WHERE acked = ?"
-        return int(self._db.execute(query, (acked,)).fetchone()[0])
 
     def close(self) -> None:
         """Close the file."""
@@ -69,16 +65,12 @@ class Outbox:
     @property
     def head(self) -> ChainHead:
         """The last batch ever made; numbers are never used again."""
-        row = self._db.execute("SELECT value FROM meta WHERE key = 'head'").fetchone()
-        if row is None:
-            return ChainHead()
-        return ChainHead(int.from_bytes(row[0][:8], "big"), row[0][8:])
+        return _place(self._db, "head")
 
     @property
     def acked(self) -> int:
         """Number of the last acked batch, 0 before the first ack."""
-        row = self._db.execute("SELECT value FROM meta WHERE key = 'acked'").fetchone()
-        return int.from_bytes(row[0][:8], "big") if row else 0
+        return _place(self._db, "acked").seq
 
     @property
     def unacked_bytes(self) -> int:
@@ -96,9 +88,8 @@ class Outbox:
             OutboxInUse: it holds a batch, an ack, a state or readings; nothing was written.
         """
         with self._file.written(), self._file.transaction():
-            state, journal = self.state()
-            batches = self.after(0, 1)
-            if self.head.seq or self.acked or batches or state is not None or journal:
+            readings = self.state() is not None or self.journaled() is not None
+            if self.head.seq or self.acked or self.after(0, 1) or readings:
                 message = f"holds data (last batch {self.head.seq}, acked {self.acked})"
                 raise OutboxInUse(message)
             place = head.seq.to_bytes(8, "big") + head.sha256
@@ -107,19 +98,29 @@ class Outbox:
             for key, value in keep.items():
                 self._put(f"x.{key}", value)
 
-    def state(self) -> tuple[bytes | None, list[bytes]]:
-        """The calculation state, and the journal's readings since, oldest first.
+    def state(self) -> bytes | None:
+        """The calculation state that the journal's readings come after.
 
         Raises:
-            OutboxDamaged: they are not as they were written.
+            OutboxDamaged: it is not as it was written.
         """
         with self._file.sound():
             row = self._db.execute("SELECT value FROM meta WHERE key = 'state'").fetchone()
             told = self._db.execute("SELECT value FROM meta WHERE key = 'state_sha256'").fetchone()
             if row and told and hashlib.sha256(row[0]).digest() != told[0]:
                 raise OutboxDamaged(self._file.path, "the calculation state has another digest")
-            journal = self._db.execute("SELECT readings FROM journal ORDER BY id").fetchall()
-        return (row[0] if row else None), [item[0] for item in journal]
+        return row[0] if row else None
+
+    def journaled(self, after: int = 0) -> tuple[int, bytes] | None:
+        """The journal's next entry after a number, and its own; None behind the last.
+
+        Raises:
+            OutboxDamaged: it cannot be read.
+        """
+        query = "SELECT id, readings FROM journal WHERE id > ? ORDER BY id LIMIT 1"
+        with self._file.sound():
+            found = self._db.execute(query, (after,)).fetchone()
+        return (found[0], found[1]) if found else None
 
     def commit(
         self,
@@ -127,6 +128,7 @@ class Outbox:
         head: ChainHead,
         state: bytes,
         keep: Mapping[str, bytes] | None = None,
+        entry: int | None = None,
     ) -> None:
         """Store signed batches and the state they end with; clears the journal.
 
@@ -135,6 +137,7 @@ class Outbox:
             head: the chain after them.
             state: calculation state after them.
             keep: small durable values that change with them.
+            entry: the state is that after this entry of the journal: later ones stay.
 
         Raises:
             OutboxFull: the limit or the disk is reached; nothing was written.
@@ -145,7 +148,7 @@ class Outbox:
             raise OutboxFull(message)
         while True:
             try:
-                self._store(batches, head, state, keep or {})
+                self._store(batches, head, (state, entry), keep or {})
             except sqlite3.OperationalError as error:
                 if not self._drop_oldest(2 * size):  # acked batches go first
                     raise self._file.full(error) from error
@@ -154,20 +157,16 @@ class Outbox:
                 return
 
     def _store(
-        self, batches: Sequence[bytes], head: ChainHead, state: bytes, keep: Mapping[str, bytes]
+        self,
+        batches: Sequence[bytes],
+        head: ChainHead,
+        reached: tuple[bytes, int | None],
+        keep: Mapping[str, bytes],
     ) -> None:
-        first = head.seq - len(batches) + 1
-        rows = [
-            (first + place, hashlib.sha256(raw).digest(), raw, 0)
-            for place, raw in enumerate(batches)
-        ]
         with self._file.transaction():
-            self._db.executemany("INSERT INTO batches VALUES(?, ?, ?, ?)", rows)
+            self._db.executemany("INSERT INTO batches VALUES(?, ?, ?, ?)", _rows(batches, head))
             self._put("head", head.seq.to_bytes(8, "big") + head.sha256)
-            self._put_state(state)
-            for key, value in keep.items():
-                self._put(f"x.{key}", value)
-            self._db.execute("DELETE FROM journal")
+            self._reach(*reached, keep)
 
     def _drop_oldest(self, size: int) -> bool:
         """Drop that many bytes of acked batches; whether any went. Freed pages are used again."""
@@ -175,26 +174,45 @@ class Outbox:
 
         def drop() -> None:
             with self._file.transaction():
-                self._drop_acked(size)
+                _drop_acked(self._db, size)
 
         with suppress(sqlite3.OperationalError):
             self._file.free(drop)
-        self._acked_bytes = self._size(1)
+        self._acked_bytes = _size(self._db, 1)
         return self._acked_bytes < before
 
-    def save_state(self, state: bytes) -> None:
+    def save_state(self, state: bytes, entry: int | None = None) -> None:
         """Store the state alone (no batch came of the readings); clears the journal.
+
+        Args:
+            state: calculation state.
+            entry: it is that after this entry of the journal: later ones stay.
 
         Raises:
             OutboxFull: the disk is full; state and journal are as before.
         """
         with self._file.written(), self._file.transaction():
-            self._put_state(state)
-            self._db.execute("DELETE FROM journal")
+            self._reach(state, entry, {})
 
-    def _put_state(self, state: bytes) -> None:
+    def give_up(self, state: bytes, keep: Mapping[str, bytes], entry: int | None = None) -> None:
+        """As ``save_state``, of readings whose batch was refused; ``keep`` tells the loss.
+
+        Raises:
+            OutboxFull: the disk is full; state, journal and values are as before.
+        """
+        with self._file.written(), self._file.transaction():
+            self._reach(state, entry, keep)
+
+    def _reach(self, state: bytes, entry: int | None, keep: Mapping[str, bytes]) -> None:
+        """The state and the values that belong to it; the journal behind it goes."""
         self._put("state", state)
         self._put("state_sha256", hashlib.sha256(state).digest())
+        for key, value in keep.items():
+            self._put(f"x.{key}", value)
+        if entry is None:
+            self._db.execute("DELETE FROM journal")
+        else:
+            self._db.execute("DELETE FROM journal WHERE id <= ?", (entry,))
 
     def journal(self, readings: bytes) -> None:
         """Keep readings until the next commit.
@@ -237,10 +255,8 @@ class Outbox:
         row = self._db.execute("SELECT sha256 FROM batches WHERE seq = ?", (seq,)).fetchone()
         if row is not None:
             return bytes(row[0])
-        row = self._db.execute("SELECT value FROM meta WHERE key = 'acked'").fetchone()
-        if row is not None and int.from_bytes(row[0][:8], "big") == seq:
-            return bytes(row[0][8:])
-        return None
+        acked = _place(self._db, "acked")
+        return acked.sha256 if acked.seq == seq > 0 else None
 
     def ack(self, seq: int, sha256: bytes) -> None:
         """Everything up to this batch is durable at the gateway; the oldest beyond the room go.
@@ -260,26 +276,15 @@ class Outbox:
                 self._db.execute("UPDATE batches SET acked = 1 WHERE seq > ? AND seq <= ?", span)
                 self._put("acked", seq.to_bytes(8, "big") + sha256)
                 self._acked_bytes += size
-                self._drop_acked(self._acked_bytes - self._retain_bytes)
+                excess = self._acked_bytes - self._retain_bytes
+                self._acked_bytes -= _drop_acked(self._db, excess)
 
         try:
             self._file.urgent(write)
         except (StoreError, sqlite3.Error):
-            self._acked_bytes = self._size(1)
+            self._acked_bytes = _size(self._db, 1)
             raise
         self._bytes -= size
-
-    def _drop_acked(self, excess: int) -> None:
-        """Remove the oldest acked batches until that many bytes are gone."""
-        while excess > 0:
-            row = self._db.execute(
-                "SELECT seq, length(raw) FROM batches WHERE acked = 1 ORDER BY seq LIMIT 1"
-            ).fetchone()
-            if row is None:
-                return
-            self._db.execute("DELETE FROM batches WHERE seq = ?", (row[0],))
-            excess -= row[1]
-            self._acked_bytes -= row[1]
 
     def get(self, key: str) -> bytes | None:
         """A small durable value of the agent."""
@@ -296,6 +301,38 @@ class Outbox:
 
     def _put(self, key: str, value: bytes) -> None:
         self._db.execute("INSERT OR REPLACE INTO meta VALUES(?, ?)", (key, value))
+
+
+def _size(db: sqlite3.Connection, acked: int) -> int:
+    """Size of the batches that are acked (1) or not (0)."""
+    query = "SELECT coalesce(sum(length(raw)), 0) FROM batches WHERE acked = ?"
+    return int(db.execute(query, (acked,)).fetchone()[0])
+
+
+def _place(db: sqlite3.Connection, key: str) -> ChainHead:
+    """A noted place of the chain; its beginning where none was noted."""
+    row = db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+    return ChainHead(int.from_bytes(row[0][:8], "big"), row[0][8:]) if row else ChainHead()
+
+
+def _rows(batches: Sequence[bytes], head: ChainHead) -> list[tuple[int, bytes, bytes, int]]:
+    first = head.seq - len(batches) + 1
+    numbered = enumerate(batches, first)
+    return [(seq, hashlib.sha256(raw).digest(), raw, 0) for seq, raw in numbered]
+
+
+def _drop_acked(db: sqlite3.Connection, excess: int) -> int:
+    """Remove the oldest acked batches until that many bytes are gone; gives how many went."""
+    dropped = 0
+    while dropped < excess:
+        row = db.execute(
+            "SELECT seq, length(raw) FROM batches WHERE acked = 1 ORDER BY seq LIMIT 1"
+        ).fetchone()
+        if row is None:
+            break
+        db.execute("DELETE FROM batches WHERE seq = ?", (row[0],))
+        dropped += row[1]
+    return dropped
 
 
 def _check_head(outbox: Outbox, path: Path, db: sqlite3.Connection) -> None:

@@ -68,10 +68,14 @@ class Scribe:
         self._failed_ns = now_ns
         rows = sum(map(len, pieces))
         if rows > MAX_WAITING_ROWS or len(events) > MAX_WAITING_EVENTS:
-            self._pieces, self._events = [], []
+            self.forget()
             return False
         self._pieces, self._events = pieces, events
         return True
+
+    def forget(self) -> None:
+        """What waited is in a batch, or given up."""
+        self._pieces, self._events = [], []
 
     def sign(
         self,
@@ -100,7 +104,7 @@ class Scribe:
 
     def committed(self, signed: Signed) -> None:
         """The batches are durable: forget what waited, and take up the new key."""
-        self._pieces, self._events = [], []
+        self.forget()
         if signed.successor is None:
             return
         self._signer.switch(signed.successor.signer)

@@ -11,7 +11,8 @@ from edge_agent.commands import Verb
 from edge_agent.config import AgentConfig
 from edge_agent.errors import ConfigError, EvidenceError, TrustError
 from edge_agent.outbox import Outbox, OutboxInUse
-from edge_agent.resumption import begin, resumption
+from edge_agent.resumption import Resumption, begin, resumption
+from edge_agent.state_lock import locked
 from edge_agent.uplink import retained_ack
 from edge_agent.wire import keys, topics
 from edge_agent.wire.messages import Ack
@@ -45,15 +46,8 @@ def resume(args: argparse.Namespace) -> int:
     ack = _open(config, where, payload)
     now_ns = SystemClock().utc_ns()
     told = resumption(ack, args.reason, args.operator, args.lost_since, now_ns)
-    path = config.state_dir / "outbox.sqlite"
-    outbox = Outbox(path, config.outbox.max_mb * 2**20)
-    try:
-        begin(outbox, ack, told)
-    except OutboxInUse as error:
-        message = f"{path}: {error}; resume-from-ack begins new outboxes only"
-        raise TrustError(message) from error
-    finally:
-        outbox.close()
+    with locked(config.state_dir):
+        _begin(config, ack, told)
     print(f"the chain goes on with batch {ack.seq + 1}, after {ack.sha256.hex()}")
     print("the next start of the agent tells it in that batch")
     if ack.held is not None:
@@ -63,6 +57,18 @@ def resume(args: argparse.Namespace) -> int:
             "expect a fork, which keeps both and waits for `carbon-gateway release`"
         )
     return 0
+
+
+def _begin(config: AgentConfig, ack: Ack, told: Resumption) -> None:
+    path = config.state_dir / "outbox.sqlite"
+    outbox = Outbox(path, config.outbox.max_mb * 2**20)
+    try:
+        begin(outbox, ack, told)
+    except OutboxInUse as error:
+        message = f"{path}: {error}; resume-from-ack begins new outboxes only"
+        raise TrustError(message) from error
+    finally:
+        outbox.close()
 
 
 def _payload(args: argparse.Namespace, config: AgentConfig) -> tuple[str, bytes]:

@@ -34,7 +34,7 @@ from edge_agent.plants import Meter
 from edge_agent.readings import Columns, Event, Sample, Scan, Severity, Waveform
 
 NS_PER_S = 10**9
-_FUTURE_NS = TOLERANCE_NS
+FUTURE_NS = TOLERANCE_NS
 Reading = Sample | Waveform | Scan
 _Worker = PotlineWorker | SignalWorker | MeterWorker | RateWorker
 _Waiting = _Worker | ScanBuffer
@@ -149,7 +149,7 @@ class Pipeline:
             now_ns: the agent's UTC; with system time, readings beyond it are refused.
         """
         sink = Sink()
-        limit = np.iinfo(np.int64).max if self.device_time else now_ns + _FUTURE_NS
+        limit = np.iinfo(np.int64).max if self.device_time else now_ns + FUTURE_NS
         for reading in readings:
             end_ns = reading.time_ns
             if isinstance(reading, Waveform):

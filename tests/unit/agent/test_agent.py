@@ -10,6 +10,7 @@ import pytest
 from edge_agent.agent import Agent
 from edge_agent.clock import DeviceClock, Synchronisation
 from edge_agent.config import AgentConfig
+from edge_agent.errors import SignerUnavailable
 from edge_agent.outbox import Outbox
 from edge_agent.readings import Sample, Scan, Waveform
 from edge_agent.wire import batch as wire_batch
@@ -119,6 +120,77 @@ def test_a_full_outbox_is_an_alarm_and_the_loss_stands_in_the_next_batch_without
     assert told["count"] == agent.health.lost_records
     assert told["from"] <= first_lost
     assert told["to"] >= first_lost + 3 * 60 * S
+
+
+def grown(outbox):
+    """How many pages the outbox takes."""
+    return outbox._db.execute("PRAGMA page_count").fetchone()[0]
+
+
+def stop(agent):
+    """End an agent as a kill does: nothing more is written."""
+    agent._outbox.close()
+    agent._outbox = SimpleNamespace(close=lambda: None)
+
+
+def test_while_the_outbox_is_full_the_journal_stays_as_small_as_ever(make):
+    clock = Clock()
+    agent = make(clock)
+    run(agent, clock, 5)
+    agent._outbox._max_bytes = agent._outbox.unacked_bytes
+    run(agent, clock, 5)
+    before, longest = grown(agent._outbox), 0
+    for _ in range(60):
+        run(agent, clock, 1)
+        longest = max(longest, journal_length(agent))
+    assert longest <= 6  # one minute of entries
+    assert grown(agent._outbox) <= before + 2
+
+
+def test_a_loss_is_told_once_although_the_agent_was_stopped_before_it_could(make, tmp_path):
+    clock = Clock()
+    agent = make(clock)
+    run(agent, clock, 5)
+    agent._outbox._max_bytes = agent._outbox.unacked_bytes
+    first_lost = clock.utc
+    run(agent, clock, 4)
+    lost = agent.health.lost_records
+    stop(agent)
+    again = make(clock)
+    again._outbox._max_bytes = again._outbox.unacked_bytes
+    run(again, clock, 3)
+    lost += again.health.lost_records
+    stop(again)
+    last = make(clock)
+    run(last, clock, 2)
+    stop(last)
+    run(make(clock), clock, 2)
+    (told,) = events(tmp_path, "lost_records")
+    assert told["count"] == lost >= 18
+    assert told["from"] <= first_lost
+    assert told["to"] >= first_lost + 6 * 60 * S
+
+
+def test_what_waited_for_a_signature_and_was_then_refused_is_lost_and_not_sent_too(make, tmp_path):
+    clock = Clock()
+    agent = make(clock)
+    run(agent, clock, 3)
+    sign, agent._scribe.sign = agent._scribe.sign, unavailable
+    run(agent, clock, 2)
+    agent._scribe.sign = sign
+    agent._outbox._max_bytes = agent._outbox.unacked_bytes
+    run(agent, clock, 2)
+    agent._outbox._max_bytes = 2**20
+    run(agent, clock, 2)
+    (told,) = events(tmp_path, "lost_records")
+    times = [row.time_ns for batch in batches(tmp_path) for row in batch.columns.records()]
+    assert told["count"] == agent.health.lost_records > 0
+    assert len(times) + told["count"] == 3 * len({*range(T0, clock.utc, 60 * S)})
+
+
+def unavailable(*_):
+    message = "the token is out"
+    raise SignerUnavailable(message)
 
 
 def test_a_damaged_journal_entry_is_told_and_the_rest_is_restored(make, tmp_path):
@@ -293,5 +365,17 @@ def test_readings_are_written_together_and_not_one_by_one(make):
     for _ in range(300):
         clock.pass_time(0.1)
         agent._take([Sample("x0", clock.utc, 1)])
-    _, journal = agent._outbox.state()
-    assert 20 <= len(journal) <= 31
+    assert 20 <= journal_length(agent) <= 31
+
+
+def journal_length(agent):
+    return len(journal(agent._outbox))
+
+
+def journal(outbox):
+    """The journal's entries."""
+    place, found = 0, []
+    while (entry := outbox.journaled(place)) is not None:
+        place = entry[0]
+        found.append(entry[1])
+    return found

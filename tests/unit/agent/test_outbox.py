@@ -50,7 +50,8 @@ def test_a_full_outbox_refuses_the_new_keeps_the_old_and_takes_again_after_an_ac
         outbox.commit([raw(6)], head(6), b"state 6")
     assert [item.raw for item in outbox.after(0, 10)] == [raw(n) for n in range(1, 6)]
     assert outbox.head == head(5)
-    assert outbox.state() == (b"state 5", [b"readings"])
+    assert outbox.state() == b"state 5"
+    assert outbox.journaled() == (1, b"readings")
     outbox.ack(2, head(2).sha256)
     fill(outbox, 6, 7)
     assert [item.seq for item in outbox.after(0, 10)] == [3, 4, 5, 6, 7]
@@ -63,7 +64,8 @@ def test_a_commit_is_whole_or_not_at_all(path):
     outbox.journal(b"later")
     with pytest.raises(sqlite3.IntegrityError):  # the second batch bears a number in use
         outbox.commit([raw(9), raw(2)], ChainHead(3, b"x" * 32), b"state 9")
-    assert outbox.state() == (b"state 3", [b"later"])
+    assert outbox.state() == b"state 3"
+    assert outbox.journaled() == (1, b"later")
     assert outbox.head == head(3)
     assert len(outbox.after(0, 10)) == 3
     outbox.close()
@@ -118,7 +120,8 @@ def test_a_damaged_outbox_gives_what_was_written_or_is_refused_with_the_remedy(
         try:
             damaged = Outbox(copy, 10**6)
             try:
-                assert damaged.state() == (state, [])
+                assert damaged.state() == state
+                assert damaged.journaled() is None
                 assert damaged.head == head(20, 5_000)
                 assert [item.raw for item in damaged.after(0, 100)] == expected
             finally:
