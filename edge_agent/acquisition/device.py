@@ -11,7 +11,7 @@ from edge_agent.acquisition.queue import ReadingQueue
 from edge_agent.acquisition.schedule import Schedule
 from edge_agent.acquisition.status import DeviceState, DeviceStatus
 from edge_agent.clock import NS_PER_S, Clock, DeviceClock
-from edge_agent.drivers.base import DeviceConfig, Driver, Lossy, Poll, Polled, Scanner
+from edge_agent.drivers.base import DeviceConfig, Driver, Lossy, Poll, Polled, Receipted, Scanner
 from edge_agent.drivers.history import Backfill
 from edge_agent.errors import ConfigError, DeviceError, NoAnswer
 from edge_agent.readings import BAD_COMMS, Event, Sample
@@ -225,10 +225,12 @@ class Device:
         self._schedule.done(due, self._clock.monotonic_ns())
 
     async def _listen(self, session: Driver) -> None:
+        queue = self._around.queue
+        go_on = queue.wait_until_taken if isinstance(session, Receipted) else queue.wait_for_room
         async with contextlib.aclosing(session.samples()) as deliveries:
             async for readings in deliveries:
                 self._deliver(readings)
-                await self._around.queue.wait_for_room()
+                await go_on()
         raise NoAnswer("the driver ended by itself")
 
     def _deliver(self, readings: Sequence[Poll]) -> None:

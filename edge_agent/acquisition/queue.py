@@ -19,6 +19,7 @@ class ReadingQueue:
     waiting: list[Sequence[Poll]] = field(default_factory=list)
     filled: asyncio.Event = field(default_factory=asyncio.Event)
     emptied: asyncio.Event = field(default_factory=asyncio.Event)
+    takes: int = 0
 
     @property
     def has_room(self) -> bool:
@@ -38,11 +39,19 @@ class ReadingQueue:
             self.emptied.clear()
             await self.emptied.wait()
 
+    async def wait_until_taken(self) -> None:
+        """Return when all that waits now was taken."""
+        takes = self.takes
+        while self.waiting and self.takes == takes:
+            self.emptied.clear()
+            await self.emptied.wait()
+
     async def take_all(self) -> Sequence[Poll]:
         """Everything that waits, at least one reading."""
         await self.filled.wait()
         self.filled.clear()
         waiting, self.waiting, self.size = self.waiting, [], 0
+        self.takes += 1
         self.emptied.set()
         if len(waiting) == 1:
             return waiting[0]

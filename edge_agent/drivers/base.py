@@ -273,6 +273,19 @@ class Lossy(Protocol):
 
 
 @runtime_checkable
+class Receipted(Protocol):
+    """A driver that puts away what it delivered: it goes on when its readings were taken.
+
+    The queue between devices and pipeline is in no journal, and may be held back for a minute.
+    """
+
+    @property
+    def delivered(self) -> int:
+        """Deliveries that are not put away yet."""
+        ...
+
+
+@runtime_checkable
 class Peeks(Protocol):
     """A driver whose reading takes data away from somewhere, unless it only looks."""
 

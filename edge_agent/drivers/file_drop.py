@@ -1,8 +1,9 @@
 """Table files dropped into a folder (weighbridges, laboratory systems): the driver.
 
 1. A file is taken when it is complete, once for its name and content.
-2. Its readings are delivered first. ``hold_s`` later, when the agent has them in its journal, the file
-   is recorded as taken, and moved after that. A crash before the record reads the file again and
+2. Its readings are delivered first; the driver goes on when they were taken from the queue, which is
+   in no journal. ``hold_s`` later, when the agent has them in its journal, the file is recorded as
+   taken, and moved after that. A crash before the record reads the file again and
    gives the same readings; equal tag and time make them harmless. A crash after it only moves.
 3. What cannot be taken is put into ``rejected`` with a text that says why; rows that cannot be taken
    stand there in a table with line and reason.
@@ -50,6 +51,11 @@ class FileDropDriver:
     def peek(self) -> None:
         """Leave every file where it is, and record nothing."""
         self._only_looks = True
+
+    @property
+    def delivered(self) -> int:
+        """Files whose readings were taken and that are not recorded yet."""
+        return len(self._delivered)
 
     async def __aenter__(self) -> Self:
         """Check the folder and read the record. Raises NoAnswer."""

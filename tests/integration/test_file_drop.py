@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from edge_agent.acquisition import Acquisition
 from edge_agent.drivers.file_drop import FileDropDriver
 from edge_agent.drivers.file_drop_rows import FileDropConfig
 from edge_agent.errors import NoAnswer
@@ -147,6 +148,35 @@ async def test_a_crash_between_record_and_move_only_moves(drop):
     assert again.values == []
     assert drop.record.read_bytes().count(b"\n") == 1
     assert b"torn" not in drop.record.read_bytes()
+
+
+async def test_a_file_whose_readings_nobody_takes_is_not_recorded_however_long_they_wait(drop):
+    """What is in the queue is in no journal, and an overload may hold it back longer than hold_s."""
+    TableWriter(drop.folder).write("a.csv", ROWS)
+    clock = FakeClock()
+    acquired = Acquisition([drop(ready="renamed")], clock, jitter=lambda: 0.5)
+    running = asyncio.create_task(acquired.run())
+
+    async def until(condition):
+        clock.limit_ns = 10**30
+        async with asyncio.timeout(30):
+            while not condition():
+                await asyncio.sleep(0.001)
+
+    try:
+        await until(lambda: acquired._queue.size == 5)
+        delivered_ns = clock.now_ns
+        await until(lambda: clock.now_ns > delivered_ns + 100_000 * S)
+        assert names(drop.folder, "done") == []
+        assert not drop.record.exists()
+        taken = await anext(acquired.batches())
+        taken_ns = clock.now_ns
+        assert [sample.value for sample in taken] == VALUES
+        await until(lambda: names(drop.folder, "done"))
+        assert clock.now_ns >= taken_ns + 60 * S
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
 
 
 KILLED = """
