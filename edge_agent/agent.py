@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from random import SystemRandom
+from typing import Any
 
 from edge_agent import __version__
 from edge_agent import config as config_
@@ -106,11 +107,9 @@ def _count_waiting(health: Health, pace: Pace, held_bytes: int) -> None:
     health.waiting_mb = held_bytes >> 20
 
 
-def _write_status(
-    folder: Path, at_ns: int, health: Health, devices: Sequence[dict[str, object]]
-) -> None:
+def _write_status(folder: Path, at_ns: int, health: Health, plain: list[dict[str, Any]]) -> None:
     try:
-        write_status(folder, at_ns, health, devices)
+        write_status(folder, at_ns, health, plain)
     except OSError as error:
         log.warning("status_not_written error=%s", error)
 
@@ -236,10 +235,9 @@ class Agent:
 
     async def _tick(self) -> None:
         """Minutes end although no reading arrives; the journal is written in time."""
-        loop = asyncio.get_running_loop()
         while True:
             await self._clock.sleep(min(0.5, self.config.time.journal_s))
-            settled_ns = self._acquisition.settled_ns()
+            settled_ns, loop = self._acquisition.settled_ns(), asyncio.get_running_loop()
             await loop.run_in_executor(self._worker, self._take, (), settled_ns)
 
     async def _report_status(self) -> None:
@@ -268,8 +266,7 @@ class Agent:
         readings, stepped = self._follow_clock(readings, now_ns)
         urgent = [*stepped, *self._pipeline.feed(readings, now_ns)]
         self._pending += self._acquisition.drain_events()
-        while self._told:
-            self._pending.append(self._told.popleft())
+        self._pending += [self._told.popleft() for _ in range(len(self._told))]
         if self._announce:
             self._announce = False
             self._pending.append(self._event("started", software=__version__, head=self._head.seq))
