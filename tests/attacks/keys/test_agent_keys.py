@@ -140,11 +140,16 @@ class Works:
     @contextlib.asynccontextmanager
     async def running(self, *, gateway=True):
         agent = Agent(agent_config.load(self.agent_file), self.clock)
+        before = agent._head.seq
         tasks = [asyncio.create_task(agent.run())]
         if gateway:
             tasks.append(asyncio.create_task(serve(load(self.gateway_file), SystemClock())))
         try:
-            await until(lambda: agent._announce or agent._pending, "the restored state")
+            # Both are gone again once the first batch, which may be at once, has told the start.
+            await until(
+                lambda: agent._announce or agent._pending or agent._head.seq > before,
+                "the restored state",
+            )
             yield agent
         finally:
             for task in tasks:

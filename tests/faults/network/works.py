@@ -170,8 +170,13 @@ class Works:
         )
         changes = {"mqtt": mqtt, "state_dir": state_dir or config.state_dir}
         agent = Agent(config.model_copy(update=changes), clock or PlantClock())
+        before = agent._head.seq
         async with _running(agent.run()):
-            await until(lambda: agent._announce or agent._pending, "the restored state")
+            # Both are gone again once the first batch, which may be at once, has told the start.
+            await until(
+                lambda: agent._announce or agent._pending or agent._head.seq > before,
+                "the restored state",
+            )
             yield agent
 
     @contextlib.contextmanager
