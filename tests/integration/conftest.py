@@ -220,3 +220,33 @@ def entry():
         )
 
     return make
+
+
+@pytest.fixture(scope="session")
+def only_kiln1():
+    """Changes a cement plant and its control plan to one kiln without a balance of its stock."""
+
+    def change(plain, plan):
+        plain["kilns"] = plain["kilns"][:1]
+        plain["kilns"][0]["stock_balance"] = False
+        plan["parameters"] = [
+            line
+            for line in plan["parameters"]
+            if not str(line.get("scope", "")).startswith("kiln2")
+        ]
+
+    return change
+
+
+@pytest.fixture(scope="session")
+def enter_kiln1(entry):
+    """Enters what the laboratory of that kiln weighed in October."""
+
+    def enter(site):
+        stock = (("opening", 8420.55), ("bought", 16310.2), ("closing", 9186.3))
+        entries = [entry("stock", "kiln1.coal", name, value, "t") for name, value in stock]
+        entries.append(entry("weighing", "kiln1.diesel", "amount", 42.6, "t"))
+        entries.append(entry("weighing", "kiln1.limestone", "amount", 200_000, "t"))
+        site.enter("october", entries)
+
+    return enter

@@ -15,17 +15,8 @@ HOUR_NS = 3600 * 10**9
 
 
 @pytest.fixture(scope="module")
-def month(build_site, counter, rate, entry):
+def month(build_site, counter, rate, only_kiln1, enter_kiln1):
     """kiln1 without its belt weigher for 44 h, its slag weigher for 125 min and its coal analyses."""
-
-    def only_kiln1(plain, plan):
-        plain["kilns"] = plain["kilns"][:1]
-        plain["kilns"][0]["stock_balance"] = False
-        plan["parameters"] = [
-            line
-            for line in plan["parameters"]
-            if not str(line.get("scope", "")).startswith("kiln2")
-        ]
 
     readings = [
         *counter("k1.clinker.total", 15_500_000, hours=range(701)),
@@ -36,11 +27,7 @@ def month(build_site, counter, rate, entry):
         *counter("grid.energy", 12_000_000),
     ]
     site = build_site("cement", readings, only_kiln1)
-    stock = (("opening", 8420.55), ("bought", 16310.2), ("closing", 9186.3))
-    entries = [entry("stock", "kiln1.coal", name, value, "t") for name, value in stock]
-    entries.append(entry("weighing", "kiln1.diesel", "amount", 42.6, "t"))
-    entries.append(entry("weighing", "kiln1.limestone", "amount", 200_000, "t"))
-    site.enter("october", entries)
+    enter_kiln1(site)
     return site.make()
 
 

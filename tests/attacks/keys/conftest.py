@@ -27,3 +27,12 @@ def strict(tmp_path, signer):
     made.configure(signer)
     yield made
     made.ledger.close()
+
+
+@pytest.fixture
+def peers():
+    """Opens clients of a broker, and closes them after the test."""
+    opened = []
+    yield lambda peer: opened.append(peer) or peer.up()
+    for peer in opened:
+        peer.close()

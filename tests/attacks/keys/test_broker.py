@@ -12,7 +12,7 @@ import warnings
 from pathlib import Path
 
 import pytest
-from tls_broker import DEADLINE_S, NOW_NS, PROGRAM, Site, until
+from tls_broker import DEADLINE_S, NOW_NS, PROGRAM, Site, topic, until
 
 from edge_agent.errors import TrustError
 from edge_agent.wire import enrolment as wire_enrolment
@@ -30,18 +30,6 @@ def site(tmp_path_factory):
     made = Site(tmp_path_factory.mktemp("site"))
     yield made
     made.close()
-
-
-@pytest.fixture
-def peers():
-    opened = []
-    yield lambda peer: opened.append(peer) or peer.up()
-    for peer in opened:
-        peer.close()
-
-
-def topic(agent, kind):
-    return f"carbon/v1/al-001/{agent}/{kind}"
 
 
 def settled(site, peers, listener, agent="gw-02"):

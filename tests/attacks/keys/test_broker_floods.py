@@ -11,7 +11,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from tls_broker import DEADLINE_S, PROGRAM, Site, until
+from tls_broker import DEADLINE_S, PROGRAM, Site, topic, until
 
 from edge_agent.readings import Columns
 from edge_agent.wire import batch as wire_batch
@@ -46,18 +46,6 @@ def site(tmp_path):
     made = Site(tmp_path, connections=CONNECTIONS)
     yield made
     made.close()
-
-
-@pytest.fixture
-def peers():
-    opened = []
-    yield lambda peer: opened.append(peer) or peer.up()
-    for peer in opened:
-        peer.close()
-
-
-def topic(agent, kind):
-    return f"carbon/v1/al-001/{agent}/{kind}"
 
 
 def memory_kib(pid):

@@ -150,3 +150,7 @@ class Peer:
     def close(self):
         self.client.disconnect()
         self.client.loop_stop()
+
+
+def topic(agent, kind):
+    return f"carbon/v1/al-001/{agent}/{kind}"

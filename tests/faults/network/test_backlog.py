@@ -23,15 +23,11 @@ from tests.faults.network.works import (
     PlantClock,
     Works,
     needs_broker,
+    restarts_paho,
     until,
 )
 
-pytestmark = [
-    needs_broker,
-    pytest.mark.timeout(200),
-    # paho leaves the pair of sockets behind that wakes its thread, whenever it is restarted.
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = [needs_broker, pytest.mark.timeout(200), restarts_paho]
 BACKLOG = 5_000
 STEP = 500
 

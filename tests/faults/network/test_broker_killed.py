@@ -13,15 +13,11 @@ from tests.faults.network.works import (
     Works,
     free_port,
     needs_broker,
+    restarts_paho,
     until,
 )
 
-pytestmark = [
-    needs_broker,
-    pytest.mark.timeout(150),
-    # paho leaves the pair of sockets behind that wakes its thread, whenever it is restarted.
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = [needs_broker, pytest.mark.timeout(150), restarts_paho]
 KILLS = 6
 BACKLOG = 60
 

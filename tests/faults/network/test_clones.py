@@ -10,36 +10,17 @@ from gateway import cli
 from tests.faults.network.works import (
     AGENT,
     SITE,
-    Broker,
     Listener,
     Meter,
     PlantClock,
-    Works,
     needs_broker,
+    restarts_paho,
     until,
 )
 
-pytestmark = [
-    needs_broker,
-    pytest.mark.timeout(120),
-    # paho leaves the pair of sockets behind that wakes its thread, whenever it is restarted.
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = [needs_broker, pytest.mark.timeout(120), restarts_paho]
 HOUR = 60
 TWO_DAYS = 48
-
-
-@pytest.fixture
-def broker(tmp_path):
-    started = Broker(tmp_path)
-    started.start()
-    yield started
-    started.kill()
-
-
-@pytest.fixture
-def works(broker, tmp_path):
-    return Works(tmp_path, agent_port=broker.port, gateway_port=broker.port)
 
 
 async def acked(agent):

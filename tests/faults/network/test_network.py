@@ -6,23 +6,17 @@ import random
 import pytest
 
 from tests.faults.network.proxy import FAULTS, PASS, Proxy
-from tests.faults.network.works import Broker, Meter, PlantClock, Works, needs_broker, until
-
-pytestmark = [
+from tests.faults.network.works import (
+    Meter,
+    PlantClock,
+    Works,
     needs_broker,
-    pytest.mark.timeout(150),
-    # paho leaves the pair of sockets behind that wakes its thread, whenever it is restarted.
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+    restarts_paho,
+    until,
+)
+
+pytestmark = [needs_broker, pytest.mark.timeout(150), restarts_paho]
 ROUNDS = 2
-
-
-@pytest.fixture
-def broker(tmp_path):
-    started = Broker(tmp_path)
-    started.start()
-    yield started
-    started.kill()
 
 
 def schedule(rng):

@@ -10,38 +10,19 @@ import pytest
 from gateway.config import load
 from gateway.ingest import Intake, Verdict
 from tests.faults.network.works import (
-    Broker,
     Listener,
     Meter,
     PlantClock,
-    Works,
     needs_broker,
+    restarts_paho,
     until,
 )
 
-pytestmark = [
-    needs_broker,
-    pytest.mark.timeout(120),
-    # paho leaves the pair of sockets behind that wakes its thread, whenever it is restarted.
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = [needs_broker, pytest.mark.timeout(120), restarts_paho]
 REPLAYS = 10_000
 CHUNK = 500  # so that nothing is left out as a flood
 REPEAT_S = 0.2
 TABLES = ("batches", "configs", "forks", "freezes", "quarantine", "quarantine_counts", "leaves")
-
-
-@pytest.fixture
-def broker(tmp_path):
-    started = Broker(tmp_path)
-    started.start()
-    yield started
-    started.kill()
-
-
-@pytest.fixture
-def works(broker, tmp_path):
-    return Works(tmp_path, agent_port=broker.port, gateway_port=broker.port)
 
 
 async def made(works, minutes):

@@ -13,34 +13,17 @@ from edge_agent.wire.messages import Ack, sign_ack
 from tests.faults.network.works import (
     AGENT,
     SITE,
-    Broker,
     Meter,
     PlantClock,
     Works,
     free_port,
     needs_broker,
+    restarts_paho,
     until,
 )
 
-pytestmark = [
-    pytest.mark.timeout(120),
-    # paho leaves the pair of sockets behind that wakes its thread, whenever it is restarted.
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = [pytest.mark.timeout(120), restarts_paho]
 LOST = "2026-10-01T00:00+08:00"
-
-
-@pytest.fixture
-def broker(tmp_path):
-    started = Broker(tmp_path)
-    started.start()
-    yield started
-    started.kill()
-
-
-@pytest.fixture
-def works(broker, tmp_path):
-    return Works(tmp_path, agent_port=broker.port, gateway_port=broker.port)
 
 
 @pytest.fixture

@@ -35,6 +35,8 @@ MINUTE_NS = 60 * 10**9
 T0 = 1_790_784_000 * 10**9
 PROGRAM = shutil.which("mosquitto", path="/usr/sbin:/usr/bin:/usr/local/sbin")
 needs_broker = pytest.mark.skipif(PROGRAM is None, reason="mosquitto is not installed")
+# paho leaves the pair of sockets behind that wakes its thread, whenever it is restarted.
+restarts_paho = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 
 def free_port():

@@ -21,17 +21,8 @@ T0 = 1_790_784_000 * 10**9
 
 
 @pytest.fixture(scope="module")
-def site(build_site, counter, rate, entry):
+def site(build_site, counter, rate, only_kiln1, enter_kiln1):
     """A month of one kiln."""
-
-    def only_kiln1(plain, plan):
-        plain["kilns"] = plain["kilns"][:1]
-        plain["kilns"][0]["stock_balance"] = False
-        plan["parameters"] = [
-            line
-            for line in plan["parameters"]
-            if not str(line.get("scope", "")).startswith("kiln2")
-        ]
 
     readings = [
         *counter("k1.clinker.total", 15_500_000),
@@ -41,11 +32,7 @@ def site(build_site, counter, rate, entry):
         *counter("grid.energy", 12_000_000),
     ]
     made = build_site("cement", readings, only_kiln1)
-    stock = (("opening", 8420.55), ("bought", 16310.2), ("closing", 9186.3))
-    entries = [entry("stock", "kiln1.coal", name, value, "t") for name, value in stock]
-    entries.append(entry("weighing", "kiln1.diesel", "amount", 42.6, "t"))
-    entries.append(entry("weighing", "kiln1.limestone", "amount", 200_000, "t"))
-    made.enter("october", entries)
+    enter_kiln1(made)
     return made
 
 
