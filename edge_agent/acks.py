@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from edge_agent.errors import BadIdentity, EvidenceError, UnknownKey
-from edge_agent.health import Health
+from edge_agent.health import FOREIGN, LOST, Health
 from edge_agent.outbox import Outbox
 from edge_agent.wire import topics
 from edge_agent.wire.keys import PublicKey, Signer
@@ -23,17 +23,7 @@ from edge_agent.wire.messages import Ack, verify_ack
 
 log = logging.getLogger(__name__)
 LOG_HEAD = "log_head"
-FOREIGN = "foreign_history"
-LOST = "evidence_lost"
-STANDING = frozenset({FOREIGN, LOST})
-"""Alarms that no other one may cover."""
 ACK_AT = "ack_at"
-
-
-def worse(before: str, name: str) -> str:
-    """The alarm to show when another one comes."""
-    stays = before in STANDING or (before, name) == ("outbox_full", "disk_full")
-    return before if stays else name
 
 
 @dataclass(frozen=True, slots=True)

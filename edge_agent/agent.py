@@ -14,8 +14,9 @@ from typing import Any
 
 from edge_agent import __version__
 from edge_agent import config as config_
-from edge_agent.acks import LOG_HEAD, Identity, worse
+from edge_agent.acks import LOG_HEAD, Identity
 from edge_agent.acquisition import Acquisition, DeviceState, DeviceStatus
+from edge_agent.batch_form import BatchForm
 from edge_agent.clock import NS_PER_S, Clock, DeviceClock, SystemClock
 from edge_agent.clock_desk import ClockDesk
 from edge_agent.config import AgentConfig
@@ -40,10 +41,7 @@ from edge_agent.scribe import SIGNING_KID, Scribe
 from edge_agent.service import ServiceManager, report_alive
 from edge_agent.supervision import Keeper
 from edge_agent.uplink import Uplink
-from edge_agent.wire import batch as wire_batch
 from edge_agent.wire import cose, keys, notes
-from edge_agent.wire.batch import Batch
-from edge_agent.wire.chain import ChainHead
 from edge_agent.wire.cose import MessageType
 from edge_agent.wire.log_head import LogHead, LogTrust
 
@@ -138,8 +136,6 @@ def _resumed(outbox: Outbox, now_ns: int) -> list[Event]:
 class Agent:
     """One agent: acquisition → pipeline → outbox → uplink."""
 
-    _entry: int | None = None  # of the journal, while it is replayed
-
     def __init__(self, config: AgentConfig, clock: Clock | None = None) -> None:
         self.config = config
         self.health = Health()
@@ -151,7 +147,6 @@ class Agent:
         factors = config_.factors_of(config)  # read once: what is signed is what is computed with
         document = config_.effective(config, factors, to_plain(config))
         self._config_sha256 = config_.digest(document)
-        self._legal_sha256 = legal_digest()
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="pipeline")
         self._outbox.put_config(
             self._config_sha256, cose.sign(MessageType.CONFIG, document, signer)
@@ -168,10 +163,15 @@ class Agent:
         self._scribe = Scribe((config.site, config.agent), signer, self._keystore)
         self._unsaved: list[Reading] = []
         self._clocks = ClockDesk(self._clock, config.time)
+        self._form = BatchForm(
+            (config.site, config.agent), self._identity.boot, self._config_sha256,
+            legal_digest(), self._clocks,
+        )  # fmt: skip
         self._losses = Losses(self._outbox.get(LOST))
         self._pending: list[Event] = []
-        self._journal_ns, self._announce = 0, False
-        self._log: LogHead | None = None
+        self._journal_ns = 0
+        self._entry: int | None = None  # of the journal, while it is replayed
+        self._announce = False
 
     async def run(self) -> None:
         """Run until cancelled."""
@@ -235,9 +235,10 @@ class Agent:
 
     async def _tick(self) -> None:
         """Minutes end although no reading arrives; the journal is written in time."""
+        loop = asyncio.get_running_loop()
         while True:
             await self._clock.sleep(min(0.5, self.config.time.journal_s))
-            settled_ns, loop = self._acquisition.settled_ns(), asyncio.get_running_loop()
+            settled_ns = self._acquisition.settled_ns()
             await loop.run_in_executor(self._worker, self._take, (), settled_ns)
 
     async def _report_status(self) -> None:
@@ -266,7 +267,8 @@ class Agent:
         readings, stepped = self._follow_clock(readings, now_ns)
         urgent = [*stepped, *self._pipeline.feed(readings, now_ns)]
         self._pending += self._acquisition.drain_events()
-        self._pending += [self._told.popleft() for _ in range(len(self._told))]
+        while self._told:
+            self._pending.append(self._told.popleft())
         if self._announce:
             self._announce = False
             self._pending.append(self._event("started", software=__version__, head=self._head.seq))
@@ -322,7 +324,7 @@ class Agent:
         """Sign what was produced and commit it with the state it ends with."""
         pieces, events = self._scribe.with_waiting(new_pieces, [*self._pending, *new_events])
         self._pending = []
-        self._log = LogHead.load(self._outbox.get(LOG_HEAD), self.config.keys.log_origin)
+        self._form.log = LogHead.load(self._outbox.get(LOG_HEAD), self.config.keys.log_origin)
         if not pieces and not events and not self._losses.events:
             self._save_state()
             return
@@ -331,7 +333,7 @@ class Agent:
                 pieces,
                 [*_resumed(self._outbox, self._clock.utc_ns()), *self._losses.events, *events],
             )
-            signed = self._scribe.sign(parts, self._head, self._batch)
+            signed = self._scribe.sign(parts, self._head, self._form.batch)
             state, keep = self._pipeline.dump(), {**signed.keep, **self._losses.told()}
             self._outbox.commit(signed.raws, signed.head, state, keep, self._entry)
         except SignerUnavailable as error:
@@ -343,7 +345,7 @@ class Agent:
             self._refused(pieces, events, "outbox_full", error)
             return
         self._scribe.committed(signed)
-        _note_log(self._outbox, self._log, signed.head.seq - len(signed.raws) + 1)
+        _note_log(self._outbox, self._form.log, signed.head.seq - len(signed.raws) + 1)
         self._head = signed.head
         self._losses.events.clear()
         self._unsaved.clear()
@@ -353,28 +355,6 @@ class Agent:
         if self.health.alarm in _PASSING_ALARMS:
             self.health.alarm = ""
         self._uplink.wake_threadsafe()
-
-    def _batch(self, columns: Columns, events: Sequence[Event], head: ChainHead) -> Batch:
-        times = [*columns.time_ns, *(int(event["t"]) for event in events)]
-        first_ns = min(times) // wire_batch.NS_PER_MS * wire_batch.NS_PER_MS
-        last_ns = max(first_ns, *columns.time_ns[-1:], *times)
-        return Batch(
-            site=self.config.site,
-            agent=self.config.agent,
-            seq=head.seq + 1,
-            prev=head.sha256,
-            boot=self._identity.boot,
-            first_ns=first_ns,
-            last_ns=last_ns,
-            mono=(self._clocks.mono_at(first_ns), self._clocks.mono_at(last_ns)),
-            clock=self._clocks.state(),
-            config_sha256=self._config_sha256,
-            software=f"edge-agent/{__version__}",
-            columns=columns,
-            events=tuple(events),
-            legal_sha256=self._legal_sha256,
-            log=(self._log.size, self._log.root) if self._log else None,
-        )
 
     def _refused(
         self, pieces: Sequence[Columns], events: Sequence[Event], alarm: str, error: Exception
@@ -393,6 +373,5 @@ class Agent:
             self._alarm("disk_full", full)
 
     def _alarm(self, name: str, error: Exception) -> None:
-        if worse(self.health.alarm, name) != self.health.alarm:
+        if self.health.alert(name):
             log.error("%s: %s", name, error)
-            self.health.alarm = name

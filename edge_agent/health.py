@@ -9,6 +9,10 @@ from typing import Any
 from edge_agent.wire import cbor
 
 STATUS_FILE = "status.json"
+FOREIGN = "foreign_history"
+LOST = "evidence_lost"
+_STANDING = frozenset({FOREIGN, LOST})
+"""Alarms that no other one may cover."""
 
 
 @dataclass(slots=True)
@@ -49,6 +53,14 @@ class Health:
     key_warning: str = ""
     certificate_warning: str = ""
     tls_problem: str = ""
+
+    def alert(self, name: str) -> bool:
+        """Show an alarm, unless it is there or a graver one is; True when it is news."""
+        before = self.alarm
+        if before in _STANDING or before == name or (before, name) == ("outbox_full", "disk_full"):
+            return False
+        self.alarm = name
+        return True
 
     def detail(self) -> dict[str, Any]:
         """The counters as a plain map, in texts that a signed message may hold."""

@@ -7,6 +7,7 @@ their quality instead of dropping them.
 """
 
 import math
+from abc import abstractmethod
 from collections.abc import AsyncGenerator, Callable, Collection, Hashable, Sequence
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
@@ -205,9 +206,9 @@ class SendingConfig(DeviceConfig):
 
     sends_every_s: Seconds | None = None
 
+    @abstractmethod
     def usual_s(self, tag: Tag) -> float:
         """How often a tag without ``interval_s`` is usually sent [s]."""
-        raise NotImplementedError
 
     def spacing_s(self, tag: Tag) -> float:
         """Time from one value of a tag to the next, when all is well [s]."""
