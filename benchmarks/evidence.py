@@ -31,6 +31,7 @@ from edge_agent.wire.batch import Batch, ClockState
 from edge_agent.wire.keys import Enrolment, FileSigner, KeyRing, public_key
 from gateway.evidence import BatchReader, replay
 from gateway.ledger import Ledger
+from gateway.opening import Opener
 
 SITE, AGENT = "al-001", "gw-01"
 T0 = 1_790_784_000 * 10**9
@@ -110,11 +111,11 @@ def accept(raws: Sequence[bytes], ring: KeyRing) -> dict[str, float]:
         ledger = Ledger(Path(folder) / "ledger.sqlite")
         began = time.process_time()
         verify_s = 0.0
+        opener = Opener()
         for start in range(0, len(raws), GROUP):
             before = time.process_time()
             group = [
-                (wire_batch.verify(raw, SITE, AGENT, ring), 1)
-                for raw in raws[start : start + GROUP]
+                (opener.verify(raw, SITE, AGENT, ring), 1) for raw in raws[start : start + GROUP]
             ]
             verify_s += time.process_time() - before
             ledger.append(group)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from edge_agent import __version__
 from edge_agent.clock_desk import ClockDesk
 from edge_agent.readings import Columns, Event
-from edge_agent.wire import batch as wire_batch
 from edge_agent.wire.batch import Batch
+from edge_agent.wire.batch_rules import NS_PER_MS
 from edge_agent.wire.chain import ChainHead
 from edge_agent.wire.log_head import LogHead
 
@@ -26,7 +26,7 @@ class BatchForm:
     def batch(self, columns: Columns, events: Sequence[Event], head: ChainHead) -> Batch:
         """The batch with these rows and events behind the chain's head."""
         times = [*columns.time_ns, *(int(event["t"]) for event in events)]
-        first_ns = min(times) // wire_batch.NS_PER_MS * wire_batch.NS_PER_MS
+        first_ns = min(times) // NS_PER_MS * NS_PER_MS
         last_ns = max(first_ns, *columns.time_ns[-1:], *times)
         site, agent = self.source
         return Batch(

@@ -182,7 +182,8 @@ class AnodeEffect:
 class Columns:
     """Records as parallel columns, the form in which they travel and are stored.
 
-    ``index[i]`` selects the name in ``series``; all four lists have equal length.
+    ``index[i]`` selects the name in ``series``; all four lists have equal length. Only who makes
+    them may change the lists: those of several batches may be the same.
     """
 
     series: tuple[str, ...]

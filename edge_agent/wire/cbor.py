@@ -40,15 +40,31 @@ def encode(value: Any) -> bytes:
 def decode(encoded: bytes, *, finite: bool = True) -> Any:
     """The value of profile-conforming bytes; every other byte string is refused.
 
-    Decodes with tags, indefinite lengths and duplicate keys refused, walks the value, encodes
-    it again and compares bytes, so that one value has one encoding.
-
     Args:
         encoded: the whole message, nothing behind it.
         finite: refuse NaN and infinities too.
 
     Raises:
         BadProfile: the bytes are not deterministic CBOR of the profile.
+    """
+    value = load(encoded)
+    check(value, finite=finite)
+    return value
+
+
+def load(encoded: bytes, *, canonical: bool = True) -> Any:
+    """The value of deterministic bytes, which ``check`` has still to see.
+
+    Decodes with tags, indefinite lengths and duplicate keys refused, encodes the value again and
+    compares bytes, so that one value has one encoding.
+
+    Args:
+        encoded: the whole message, nothing behind it.
+        canonical: False is much faster for maps, and leaves it to the caller to see that their
+            keys are in order; only floats that need 64 bits are then taken.
+
+    Raises:
+        BadProfile: the bytes are not deterministic CBOR, or hold tags.
     """
     try:
         value = cbor2.loads(
@@ -62,8 +78,7 @@ def decode(encoded: bytes, *, finite: bool = True) -> Any:
     except (cbor2.CBORDecodeError, ValueError, OverflowError, MemoryError) as error:
         message = f"not decodable: {error}"
         raise BadProfile(message) from error
-    _walk(value, finite=finite)
-    if encode(value) != encoded:
+    if cbor2.dumps(value, canonical=canonical) != encoded:
         message = "not in deterministic form"
         raise BadProfile(message)
     return value
@@ -105,8 +120,12 @@ def all_finite(value: Any) -> bool:
     return not isinstance(value, list) or all(map(all_finite, value))
 
 
-def _walk(value: Any, *, finite: bool) -> None:
-    """Refuse every item outside the profile; depth is bounded by the decoder already."""
+def check(value: Any, *, finite: bool) -> None:
+    """Refuse every item outside the profile; depth is bounded by the decoder already.
+
+    Raises:
+        BadProfile: there is one.
+    """
     kind = type(value)
     if kind is float:
         _check_floats((value,), finite=finite)
@@ -127,7 +146,7 @@ def _walk_list(value: list[Any], *, finite: bool) -> None:
         _check_texts(value)
     elif not kinds <= _PLAIN_NUMBERS:
         for item in value:
-            _walk(item, finite=finite)
+            check(item, finite=finite)
     elif float in kinds:
         _check_floats(value, finite=finite)
 
@@ -138,7 +157,7 @@ def _walk_map(value: dict[Any, Any], *, finite: bool) -> None:
             message = "map keys must be text"
             raise BadProfile(message)
         _check_text(key)
-        _walk(item, finite=finite)
+        check(item, finite=finite)
 
 
 def _check_floats(values: Any, *, finite: bool) -> None:

@@ -13,17 +13,19 @@ parser accepts exactly one, so nobody without the key can make a second form of 
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
+from typing import NamedTuple
 
 from edge_agent.errors import BadEnvelope, BadHeader, WrongSize, WrongType
-from edge_agent.wire import cbor
 from edge_agent.wire.keys import ED25519, ES256, PublicKey, Signer, algorithm_of, key_id
 
 MAX_PAYLOAD = 262_144
 MAX_MESSAGE = 262_400
 _SIGNATURE_BYTES = 64
 _KID_BYTES = 32
+_SIGNATURE1 = b"\x84\x6aSignature1"
+_LEAST_LENGTH = {0x58: 24, 0x59: 0x100, 0x5A: 0x1_0000}
 _CONTENT_TYPE = "application/vnd.carbon.{}+cbor"
 
 
@@ -46,8 +48,7 @@ class MessageType(StrEnum):
     CLOCK_VERDICT = "clockverdict"
 
 
-@dataclass(frozen=True, slots=True)
-class Envelope:
+class Envelope(NamedTuple):
     """The six parts of a message, not yet verified."""
 
     type: MessageType
@@ -58,8 +59,7 @@ class Envelope:
     signature: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Verified:
+class Verified(NamedTuple):
     """A message whose signature was checked; ``sha256`` is over the whole message."""
 
     type: MessageType
@@ -94,7 +94,8 @@ def _bytes_head(length: int) -> bytes:
 
 def to_be_signed(protected: bytes, payload: bytes) -> bytes:
     """The Sig_structure of RFC 9052 section 4.4 with empty external data."""
-    return cbor.encode(["Signature1", protected, b"", payload])
+    heads = _bytes_head(len(protected)), _bytes_head(len(payload))
+    return b"".join((_SIGNATURE1, heads[0], protected, b"\x40", heads[1], payload))
 
 
 def sign(kind: MessageType, payload: bytes, signer: Signer) -> bytes:
@@ -151,23 +152,25 @@ def parse(raw: bytes) -> Envelope:
 def _byte_string(raw: bytes, at: int) -> tuple[bytes, int]:
     """A definite byte string at ``at`` with the shortest length head, and where it ends."""
     first = raw[at] if at < len(raw) else 0
-    if 0x40 <= first < 0x58:
+    if 0x58 <= first <= 0x5A:
+        start = at + 1 + (1 << (first - 0x58))
+        length = int.from_bytes(raw[at + 1 : start], "big")
+        if length < _LEAST_LENGTH[first]:
+            message = f"length head at {at} is not in shortest form"
+            raise BadEnvelope(message)
+    elif 0x40 <= first < 0x58:
         length, start = first - 0x40, at + 1
-    elif 0x58 <= first <= 0x5A:
-        width = 1 << (first - 0x58)
-        length, start = int.from_bytes(raw[at + 1 : at + 1 + width], "big"), at + 1 + width
     else:
         message = f"byte {at} does not start a byte string of definite length"
         raise BadEnvelope(message)
-    if length > MAX_PAYLOAD or start + length > len(raw):
+    end = start + length
+    if length > MAX_PAYLOAD or end > len(raw):
         message = f"byte string at {at} is longer than the message"
         raise BadEnvelope(message)
-    if raw[at:start] != _bytes_head(length):
-        message = f"length head at {at} is not in shortest form"
-        raise BadEnvelope(message)
-    return raw[start : start + length], start + length
+    return raw[start:end], end
 
 
+@lru_cache(maxsize=4_096)
 def _header(protected: bytes) -> tuple[MessageType, int, bytes]:
     kid = protected[-_KID_BYTES:]
     for algorithm in (ED25519, ES256):
@@ -178,13 +181,23 @@ def _header(protected: bytes) -> tuple[MessageType, int, bytes]:
     raise BadHeader(message)
 
 
-def verify(raw: bytes, kind: MessageType, find_key: Callable[[bytes], PublicKey]) -> Verified:
+Check = Callable[[PublicKey, bytes, bytes], None]
+"""Checks a signature over a message by a key; raises ``BadSignature``."""
+
+
+def verify(
+    raw: bytes,
+    kind: MessageType,
+    find_key: Callable[[bytes], PublicKey],
+    check: Check = PublicKey.verify,
+) -> Verified:
     """Check shape, type, key and signature of a message, cheap before dear.
 
     Args:
         raw: the whole message as received.
         kind: the only type accepted here.
         find_key: gives the public key for a key id or raises ``UnknownKey``/``WrongAgent``.
+        check: how the signature is checked.
 
     Raises:
         EvidenceError: the subclass of the first rule the message breaks.
@@ -197,5 +210,5 @@ def verify(raw: bytes, kind: MessageType, find_key: Callable[[bytes], PublicKey]
     if envelope.algorithm != public.algorithm:
         message = f"algorithm {envelope.algorithm} is not the enrolled key's {public.algorithm}"
         raise BadHeader(message)
-    public.verify(envelope.signature, to_be_signed(envelope.protected, envelope.payload))
+    check(public, envelope.signature, to_be_signed(envelope.protected, envelope.payload))
     return Verified(kind, envelope.kid, envelope.payload, raw, hashlib.sha256(raw).digest())

@@ -9,11 +9,14 @@ import hashlib
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from edge_agent.errors import EvidenceError
 from edge_agent.wire import cbor
 
 Node = Callable[[int, int], bytes]
 EMPTY_ROOT = hashlib.sha256(b"").digest()
 HASH_BYTES = 32
+_BATCH_START = bytes.fromhex("85656261746368")
+"""How a batch's leaf data begins: array of five, text "batch"."""
 
 
 class ProofError(ValueError):
@@ -50,6 +53,17 @@ def root(leaf_hashes: Sequence[bytes]) -> bytes:
 def batch_leaf(site: str, agent: str, seq: int, sha256: bytes) -> bytes:
     """Leaf data of a batch: the deterministic CBOR array ["batch", site, agent, seq, hash]."""
     return cbor.encode(["batch", site, agent, seq, sha256])
+
+
+def batch_of(leaf: bytes) -> tuple[str, str, int] | None:
+    """Site, agent and number of the batch that a leaf's data is about; None for another leaf's."""
+    if not leaf.startswith(_BATCH_START):
+        return None
+    try:
+        _, site, agent, seq, _ = cbor.decode(leaf)
+    except (EvidenceError, ValueError):
+        return None
+    return site, agent, seq
 
 
 def document_leaf(kind: str, site: str, id_: str, version: int, sha256: bytes) -> bytes:

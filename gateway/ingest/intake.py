@@ -33,7 +33,6 @@ from edge_agent.errors import (
     WrongSize,
     WrongTopic,
 )
-from edge_agent.wire import batch as wire_batch
 from edge_agent.wire import cose, messages, topics
 from edge_agent.wire.batch import VerifiedBatch
 from edge_agent.wire.chain import ChainHead, extend
@@ -45,6 +44,7 @@ from gateway.ingest.gate import Approvals, Gate
 from gateway.ingest.journal import Journal
 from gateway.ingest.marks import Policy
 from gateway.ledger import Draft, Evidence, ForkedBatch, Ledger, Overflow, Refusal
+from gateway.opening import Opener
 
 _CADENCE = "cadence"
 
@@ -108,6 +108,7 @@ class Intake:
         self._short: set[Source] = set()
         self._stale = False
         self._open = Decisions()
+        self._opener = Opener()
         ledger.enrol(keys.enrolments())
 
     def offer(self, message: Message) -> Verdict:
@@ -206,7 +207,7 @@ class Intake:
                 raise WrongTopic(f"nothing is accepted on {kind!r}")
 
     def _batch(self, source: Source, message: Message) -> Verdict:
-        verified = wire_batch.verify(message.payload, *source, self._keys)
+        verified = self._opener.verify(message.payload, *source, self._keys)
         chain = self._chains.of(source)
         verdict = self._place(chain, verified, message.received_ns)
         if verdict is Verdict.ACCEPTED:

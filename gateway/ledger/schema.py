@@ -1,4 +1,12 @@
-"""The ledger's file: tables, the triggers that make them append-only, and how it is opened."""
+"""The ledger's file: tables, the triggers that make them append-only, and how it is opened.
+
+A batch's ``id`` is the position of its leaf plus one, so that it leads to its leaf without an
+index; only the few leaves of documents, which do not begin like a batch's (see ``merkle``), have
+one. ``completed`` holds the hashes of the subtrees
+that end with a leaf, lowest first; ``base`` is the id of the batch against which one is packed.
+A ledger from before this layout keeps its table of nodes and
+its index of all leaves, and is used with them.
+"""
 
 import sqlite3
 from collections.abc import Iterator
@@ -20,7 +28,7 @@ CREATE TABLE IF NOT EXISTS batches (
     id INTEGER PRIMARY KEY, site TEXT NOT NULL, agent TEXT NOT NULL, seq INTEGER NOT NULL,
     sha256 BLOB NOT NULL, raw BLOB NOT NULL, received_ns INTEGER NOT NULL,
     t0 INTEGER NOT NULL, t1 INTEGER NOT NULL, config BLOB NOT NULL, flags TEXT NOT NULL,
-    UNIQUE (site, agent, seq)) STRICT;
+    base INTEGER, UNIQUE (site, agent, seq)) STRICT;
 CREATE INDEX IF NOT EXISTS batches_by_time ON batches (site, agent, t1, t0, seq);
 CREATE TABLE IF NOT EXISTS configs (
     digest BLOB NOT NULL, site TEXT NOT NULL, agent TEXT NOT NULL, raw BLOB NOT NULL,
@@ -49,11 +57,10 @@ CREATE TABLE IF NOT EXISTS documents (
     version INTEGER NOT NULL, sha256 BLOB NOT NULL, raw BLOB NOT NULL,
     received_ns INTEGER NOT NULL, UNIQUE (kind, site, id, version)) STRICT;
 CREATE TABLE IF NOT EXISTS leaves (
-    position INTEGER PRIMARY KEY, leaf BLOB NOT NULL, hash BLOB NOT NULL) STRICT;
-CREATE INDEX IF NOT EXISTS leaves_by_hash ON leaves (hash);
-CREATE TABLE IF NOT EXISTS nodes (
-    level INTEGER NOT NULL, place INTEGER NOT NULL, hash BLOB NOT NULL,
-    PRIMARY KEY (level, place)) STRICT, WITHOUT ROWID;
+    position INTEGER PRIMARY KEY, leaf BLOB NOT NULL, hash BLOB NOT NULL,
+    completed BLOB) STRICT;
+CREATE INDEX IF NOT EXISTS document_leaves ON leaves (hash)
+    WHERE substr(leaf, 1, 7) != x'85656261746368';
 CREATE TABLE IF NOT EXISTS checkpoints (
     size INTEGER PRIMARY KEY, root BLOB NOT NULL, at_ns INTEGER NOT NULL,
     note TEXT NOT NULL, key BLOB NOT NULL) STRICT;
@@ -79,7 +86,6 @@ _KEYS = {
     "documents": "kind = new.kind AND site = new.site AND id = new.id AND version = new.version"
     " OR number = new.number",
     "leaves": "position = new.position",
-    "nodes": "level = new.level AND place = new.place",
     "attachments": "sha256 = new.sha256",
     "lab_documents": "site = new.site AND name = new.name AND version = new.version OR id = new.id",
 }
@@ -131,5 +137,10 @@ def connect(path: Path) -> sqlite3.Connection:
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
         triggers = (_TRIGGERS.format(table=table, key=key) for table, key in _KEYS.items())
-        db.executescript("BEGIN IMMEDIATE;" + _TABLES + "".join(triggers) + "COMMIT;")
+        tables = _TABLES + "".join(triggers)
+        db.executescript("BEGIN IMMEDIATE;" + tables + "COMMIT;")
+        for table, column in (("leaves", "completed BLOB"), ("batches", "base INTEGER")):
+            names = {row[1] for row in db.execute(f"PRAGMA table_info({table})")}
+            if column.split()[0] not in names:
+                db.execute(f"ALTER TABLE {table} ADD COLUMN {column}")
     return db

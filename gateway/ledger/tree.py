@@ -1,8 +1,8 @@
 """The one growing Merkle tree over everything signed that the ledger holds, and its checkpoints.
 
 A leaf is added in the transaction that adds its document, so tree and documents cannot part. Of
-the inner nodes only complete subtrees are stored (one for each leaf on average); roots and proofs
-of any size come from them by O(log n) look-ups.
+the inner nodes only complete subtrees are stored (one for each leaf on average), with the leaf
+that completes them; roots and proofs of any size come from them by O(log n) look-ups.
 """
 
 import sqlite3
@@ -12,6 +12,7 @@ from typing import Any
 
 from edge_agent.errors import StoreError
 from edge_agent.wire import merkle
+from edge_agent.wire.merkle import HASH_BYTES
 from gateway.ledger import schema
 
 _PAGE = "SELECT position, leaf, hash FROM leaves WHERE position BETWEEN ? AND ? ORDER BY position"
@@ -52,20 +53,18 @@ class Tree:
     def extend(self, leaves: Sequence[bytes]) -> int:
         """Add the data of several leaves inside an open transaction; gives the first one's index."""
         first = self.size()
-        hashes = {(0, first + place): merkle.leaf_hash(leaf) for place, leaf in enumerate(leaves)}
-        self._db.executemany(
-            "INSERT INTO leaves VALUES (?, ?, ?)",
-            [(index, leaf, hashes[0, index]) for index, leaf in enumerate(leaves, first)],
-        )
-        nodes: list[tuple[int, int, bytes]] = []
-        for index in range(first, first + len(leaves)):
-            found, level, place = hashes[0, index], 0, index
+        hashes: dict[tuple[int, int], bytes] = {}
+        rows: list[tuple[int, bytes, bytes, bytes]] = []
+        for index, leaf in enumerate(leaves, first):
+            own = found = hashes[0, index] = merkle.leaf_hash(leaf)
+            completed, level, place = b"", 0, index
             while place % 2:
                 left = hashes.get((level, place - 1)) or self.node(level, place - 1)
                 found, level, place = merkle.node_hash(left, found), level + 1, place >> 1
                 hashes[level, place] = found
-                nodes.append((level, place, found))
-        self._db.executemany("INSERT INTO nodes VALUES (?, ?, ?)", nodes)
+                completed += found
+            rows.append((index, leaf, own, completed))
+        self._db.executemany("INSERT INTO leaves VALUES (?, ?, ?, ?)", rows)
         return first
 
     def size(self) -> int:
@@ -82,21 +81,39 @@ class Tree:
         Raises:
             StoreError: the ledger lacks it.
         """
-        if level == 0:
-            rows = self._all("SELECT hash FROM leaves WHERE position = ?", place)
-        else:
+        last = ((place + 1) << level) - 1
+        rows = self._all("SELECT hash, completed FROM leaves WHERE position = ?", last)
+        found = b""
+        if rows and level == 0:
+            found = rows[0][0]
+        elif rows and rows[0][1] is not None:
+            found = rows[0][1][(level - 1) * HASH_BYTES : level * HASH_BYTES]
+        elif rows:  # of a ledger from before, which keeps its nodes in a table
             rows = self._all("SELECT hash FROM nodes WHERE level = ? AND place = ?", level, place)
-        if not rows:
+            found = rows[0][0] if rows else b""
+        if len(found) != HASH_BYTES:
             message = f"ledger: the tree lacks node {place} of level {level}"
             raise StoreError(message)
-        return bytes(rows[0][0])
+        return bytes(found)
 
     def index_of(self, leaf: bytes) -> int | None:
         """Where a leaf's data stands; None when it is not in the tree."""
-        rows = self._all(
-            "SELECT position FROM leaves WHERE hash = ? AND leaf = ?", merkle.leaf_hash(leaf), leaf
-        )
-        return int(rows[0][0]) if rows else None
+        hash_ = merkle.leaf_hash(leaf)
+        place = merkle.batch_of(leaf)
+        if place is None:
+            found = self._all(
+                "SELECT position FROM leaves WHERE hash = ? AND leaf = ?"
+                " AND substr(leaf, 1, 7) != x'85656261746368'",
+                hash_,
+                leaf,
+            )
+        else:
+            found = self._all(
+                "SELECT position FROM leaves WHERE hash = ? AND leaf = ? AND position = ("
+                "SELECT id - 1 FROM batches WHERE site = ? AND agent = ? AND seq = ?)",
+                hash_, leaf, *place,
+            ) or self._all("SELECT position FROM leaves WHERE hash = ? AND leaf = ?", hash_, leaf)  # fmt: skip
+        return int(found[0][0]) if found else None
 
     def leaves(self, start: int = 0, end: int | None = None) -> Iterator[tuple[int, bytes, bytes]]:
         """Index, data and stored hash of the leaves [start, end)."""

@@ -54,7 +54,7 @@ class Ledger(Reader):
 
     def write(self, evidence: Evidence) -> None:
         """Add evidence of every kind in one transaction; a fork also freezes its agent."""
-        with schema.transaction(self._db):
+        with self._packer.forgetting(), schema.transaction(self._db):
             for site, agent, config, received_ns in evidence.configs:
                 self._insert_config(site, agent, config, received_ns)
             self._insert_batches(evidence.batches)
@@ -117,33 +117,34 @@ class Ledger(Reader):
         heads: dict[tuple[str, str], ChainHead] = {}
         fresh: dict[tuple[str, str, int], bytes] = {}
         rows: list[tuple[object, ...]] = []
+        first_id = self.tree.size() + 1
         for verified, received_ns in entries:
             batch = verified.batch
-            site, agent = batch.site, batch.agent
-            head = heads.get((site, agent)) or self.head(site, agent)
+            site, agent = source = (batch.site, batch.agent)
+            head = heads.get(source) or self.head(site, agent)
 
             def hash_at(seq: int, site: str = site, agent: str = agent) -> bytes | None:
                 return fresh.get((site, agent, seq)) or self.hash_at(site, agent, seq)
 
             try:
-                heads[site, agent] = extend(head, verified, hash_at)
+                heads[source] = extend(head, verified, hash_at)
             except Replay:
                 continue
+            id_ = first_id + len(rows)
+            packed, base = self._packer.pack(source, verified.raw, id_)
             fresh[site, agent, batch.seq] = verified.sha256
             rows.append(
-                (site, agent, batch.seq, verified.sha256, self._packer.pack(verified.raw),
-                 received_ns, batch.first_ns, batch.last_ns, batch.config_sha256,
-                 " ".join(verified.flags))
+                (id_, site, agent, batch.seq, verified.sha256, packed, received_ns,
+                 batch.first_ns, batch.last_ns, batch.config_sha256, " ".join(verified.flags), base)
             )  # fmt: skip
-        self._db.executemany(
-            "INSERT INTO batches (site, agent, seq, sha256, raw, received_ns, t0, t1, config, flags)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            rows,
-        )
         self.tree.extend([merkle.batch_leaf(*place, sha256) for place, sha256 in fresh.items()])
+        self._db.executemany(
+            "INSERT INTO batches VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows
+        )
 
     def _plant(self) -> None:
         """Give a ledger from before there was a tree its leaves, in order of arrival."""
+        self._db.execute("CREATE INDEX IF NOT EXISTS leaves_by_hash ON leaves (hash)")
         for digest, site, agent, raw in self._all(
             "SELECT digest, site, agent, raw FROM configs ORDER BY rowid", ()
         ):

@@ -38,7 +38,7 @@ from urllib3.exceptions import HTTPError
 from edge_agent.errors import StoreError
 from edge_agent.readings import Columns, Event, Quality, Record
 from edge_agent.wire import topics
-from edge_agent.wire.batch import valid_series_name
+from edge_agent.wire.batch_rules import valid_series_name
 from gateway.store.base import Conflict, Projection, advance, event_time
 
 _LINES_A_REQUEST = 5_000

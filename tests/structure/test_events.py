@@ -3,7 +3,7 @@
 import ast
 from pathlib import Path
 
-from edge_agent.wire.batch import EVENT_TYPES
+from edge_agent.wire.batch_rules import EVENT_TYPES
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -30,6 +30,7 @@ _SPKI_STARTS = {
     bytes.fromhex("302a300506032b6570032100"): ED25519,
     bytes.fromhex("3059301306072a8648ce3d020106082a8648ce3d030107034200"): ES256,
 }
+_ED25519_SPKI_BYTES = 44
 _P = 2**255 - 19
 _ORDER_8 = (
     0x05FC536D880238B13933C6D305ACDFD5F098EFF289F4C345B027B2C28F95E826,
@@ -112,7 +113,12 @@ class PublicKey:
     @property
     def algorithm(self) -> int:
         """COSE algorithm number that signatures of this key must name."""
-        return ED25519 if isinstance(self.key, Ed25519PublicKey) else ES256
+        return ED25519 if len(self.spki) == _ED25519_SPKI_BYTES else ES256
+
+    @property
+    def point(self) -> bytes:
+        """The 32 bytes of an Ed25519 key."""
+        return self.spki[-_HALF:]
 
     def verify(self, signature: bytes, message: bytes) -> None:
         """Check a signature.

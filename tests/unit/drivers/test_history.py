@@ -13,7 +13,7 @@ from edge_agent.drivers.history import Backfill, HistoryConfig, HistoryReader
 from edge_agent.drivers.opcua import OpcUaConfig
 from edge_agent.pipeline import Pipeline
 from edge_agent.readings import BAD_DEVICE, Quality, Reason, Sample, Severity
-from edge_agent.wire.batch import EVENT_TYPES
+from edge_agent.wire.batch_rules import EVENT_TYPES
 
 T0 = 1_790_000_040 * NS_PER_S  # a whole minute
 FROM_HISTORY = Quality.of(Severity.GOOD, Reason.HISTORY)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from edge_agent import errors
 from edge_agent.readings import GOOD, Columns, Quality, Reason, Severity
 from edge_agent.wire import batch as wire_batch
+from edge_agent.wire import batch_rules
 from edge_agent.wire.batch import ClockState
 
 SITE, AGENT = "al-001", "gw-01"
@@ -43,7 +44,7 @@ def batches(draw):
     columns = Columns(series, *map(list, zip(*rows, strict=True))) if rows else Columns(series)
     event = st.builds(
         lambda kind, t, text, number: {"t": t, "type": kind, "reason": text, "n": number},
-        st.sampled_from(sorted(wire_batch.EVENT_TYPES)),
+        st.sampled_from(sorted(batch_rules.EVENT_TYPES)),
         st.integers(0, 2**63 - 1),
         clean,
         st.integers(-(2**63), 2**63 - 1) | positive_floats,

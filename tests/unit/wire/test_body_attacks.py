@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from edge_agent import errors
 from edge_agent.wire import batch as wire_batch
-from edge_agent.wire import cbor, cose
+from edge_agent.wire import batch_rules, cbor, cose
 from edge_agent.wire.cose import MessageType
 
 SITE, AGENT = "al-001", "gw-01"
@@ -446,7 +446,7 @@ def test_too_many_series_are_flagged(flags):
 
 @given(st.text(max_size=12) | st.from_regex(r"[a-z0-9_./-]{0,12}", fullmatch=True))
 def test_an_accepted_name_holds_no_separator_of_any_store(name):  # row 61
-    if wire_batch.valid_series_name(name):
+    if batch_rules.valid_series_name(name):
         assert set(name) <= set("abcdefghijklmnopqrstuvwxyz0123456789_./-")
         assert len(f"{name} v=1i 1\n".splitlines()) == 1
         assert all(name.split("/"))
