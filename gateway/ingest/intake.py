@@ -209,7 +209,7 @@ class Intake:
         verified = wire_batch.verify(message.payload, *source, self._keys)
         chain = self._chains.of(source)
         verdict = self._place(chain, verified, message.received_ns)
-        if verdict is Verdict.ACCEPTED:
+        if verdict in (Verdict.ACCEPTED, Verdict.REPLAY):  # a retry is a replay to this process
             self._place_held(chain)
         return verdict
 
@@ -237,17 +237,22 @@ class Intake:
     def _pass(
         self, chain: Chain, verified: VerifiedBatch, received_ns: int, head: ChainHead
     ) -> Verdict:
-        """Let the chain's next batch in, unless an operator has to decide first."""
+        """Let the chain's next batch in, unless an operator has to decide first.
+
+        What may fail is read before anything is paid or changed, so that a retry pays once.
+        """
         passage = self._gate.judge(verified, received_ns)
         if passage.wait:
             self._alarm("batch_waits", chain.source, passage.wait, seq=head.seq)
             return self._hold(chain, verified, received_ns)
+        marks = chain.marks.flags(verified, received_ns)
         if not self._pays(chain, verified, received_ns):
             return self._hold(chain, verified, received_ns)
         chain.head = head
+        chain.marks.follow(verified)
         chain.held.pop(head.seq)
         self._chains.fresh_hashes[chain.source, head.seq] = head.sha256
-        flags = (*verified.flags, *chain.marks.flags(verified, received_ns), *passage.flags)
+        flags = (*verified.flags, *marks, *passage.flags)
         verified = replace(verified, flags=flags)
         self._open.evidence.batches.append((verified, received_ns))
         self._open.progressed.add(chain.source)
@@ -318,7 +323,10 @@ class Intake:
     def _config(self, source: Source, config: cose.Verified, received_ns: int) -> Verdict:
         digest = hashlib.sha256(config.payload).digest()
         chain = self._chains.of(source)
-        if self._ledger.config(*source, digest) is None:
+        is_paid = (source, digest) in self._chains.fresh_configs
+        if is_paid:  # the ledger failed behind the payment, and this is the retry
+            self._place_held(chain)
+        elif self._ledger.config(*source, digest) is None:
             if not chain.cadence.pay(len(config.raw), self._clock.monotonic_ns()):
                 self._beyond(chain, config.raw, received_ns)
                 return Verdict.NO_ROOM
