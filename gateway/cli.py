@@ -19,6 +19,7 @@ from edge_agent.wire import certificates, keys
 from gateway import (
     audit,
     checkpoints,
+    day_closing,
     desk,
     factor_desk,
     ledger_audit,
@@ -112,7 +113,7 @@ def check(arguments: Arguments) -> int:
 
 
 def _check_ledger(ledger: Ledger, config: GatewayConfig) -> int:
-    checked = ledger_audit.check(ledger, checkpoints.of_config(ledger, config).key)
+    checked = ledger_audit.check(ledger, checkpoints.log_key(config))
     print(
         f"ledger: {checked.batches} batches, {checked.leaves} leaves, "
         f"{checked.checkpoints} checkpoints, {len(checked.findings)} findings"
@@ -163,18 +164,20 @@ def status(arguments: Arguments) -> int:
         points = {site: _points(store, site) for site in sorted({site for site, _ in sources})}
         names = [one.name for one in config.log.timestamps]
         times = stamps.standing(ledger, names, SystemClock().utc_ns())
+        days = day_closing.standing(ledger)
     ends = _certificate_ends(config, SystemClock().utc_ns())
     report = {
         "agents": agents,
         "points": points,
         "quarantine_unknown_source": unknown,
+        "days": days,
         "timestamps": times,
         "certificates": ends,
     }
     if arguments.json:
         print(json.dumps(report, indent=2))
         return OK
-    for line in (*agents, *times, *ends):
+    for line in (*agents, *days, *times, *ends):
         print(" ".join(f"{key}={value}" for key, value in line.items()))
     print(f"points={points} quarantine_unknown_source={unknown}")
     return OK

@@ -18,9 +18,10 @@ from edge_agent.wire import cbor
 from edge_agent.wire.batch import VerifiedBatch
 from edge_agent.wire.keys import Enrolment, KeyRing, PublicKey
 from gateway import bundle as bundle_
-from gateway import decisions, lab, log_evidence, verify_log
+from gateway import day_evidence, decisions, lab, log_evidence, verify_log
 from gateway import month as month_
 from gateway.bundle import Bundle, BundleError
+from gateway.day_evidence import Day
 from gateway.decisions import Paper
 from gateway.evidence import (
     BatchRange,
@@ -42,6 +43,7 @@ from gateway.trust.keyfold import KeyFold
 from gateway.trust.offline import Keys
 from gateway.trust.persons import People
 from gateway.trust_file import Trust
+from gateway.verify_log import Stretch
 
 _UNPROVEN = (
     CarbonError, ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError,
@@ -98,31 +100,43 @@ def _steps(path: Path, trust: Trust | None, tell: Callable[[str], None]) -> Prov
     reader, aside = _Both(), clocks.fold(papers)
     ranges = _replay(bundle, site, keys.ring, (reader, aside), tell)
     lab_papers = lab.check(site, bundle_.lab_documents(bundle), persons)
-    leaves = (
-        log_evidence.leaves_of(site, ranges, bundle.files)
-        | decisions.leaves(papers)
-        | lab.leaves(lab_papers)
-    )
-    log, found, open_points = verify_log.check(bundle, (site, papers, leaves), trust, tell)
+    days, leaves = _leaves(bundle, (site, ranges), papers, lab_papers)
+    logged = verify_log.check(bundle, (site, papers, leaves), trust, tell)
     every = _configurations(bundle, keys.ring, ranges, tell)
-    bounds = _bounds(record, every[ranges[0].config_sha256])
-    open_points += verify_log.stretch(found, (ranges, bounds, aside.covers), log, tell)
+    zone = every[ranges[0].config_sha256].plain["timezone"]
+    bounds = month_bounds(record["month"], ZoneInfo(zone))
+    month = Stretch(site, record["month"], bounds, zone, ranges, aside.covers, gateways)
+    open_points = [*logged.open_points, *verify_log.stretch(logged, month, days, tell)]
     ranges = in_force(ranges, reader.marks.uses, bounds[1])
     configuration = merge([every[item.config_sha256] for item in ranges])
     open_points += _decisions(papers, keys, (ranges, every, reader.marks.uses), (trust, tell))
     open_points += offline_clocks.judge(papers, (gateways, ranges, aside), (trust, tell))
     _software(reader, trust, tell)
-    indexes = log_evidence.indexes(bundle, leaves) if log is not None else {}
-    open_points += _lab(bundle, lab_papers, (ranges, aside, indexes), (trust, tell))
+    open_points += _lab(bundle, lab_papers, (ranges, aside, logged.indexes), (trust, tell))
     content = (configuration, lab_papers, ranges, papers)
-    notes = aside.reservations(_spans(ranges))
-    notes += sources.reservations(one.plain for one in every.values())
-    month = _figures(bundle, record, content, (reader, notes), tell)
-    open_points = open_points if trust is not None else []
-    open_points += _software_reservations(trust)
-    for text in [*month.reservations, *verify_log.reservations(log, trust), *open_points]:
+    notes = aside.reservations(_spans(ranges)) + sources.reservations(
+        one.plain for one in every.values()
+    )
+    told = day_evidence.of_month(days, ranges, logged.indexes, bounds[1])
+    figures = _figures(bundle, record, content, (reader, notes, told), tell)
+    open_points = [*(open_points if trust is not None else []), *_software_reservations(trust)]
+    for text in [*figures.reservations, *verify_log.reservations(logged.log, trust), *open_points]:
         tell(f"9 reservation   {text}")
-    return Proven(month, configuration, ranges, reader)
+    return Proven(figures, configuration, ranges, reader)
+
+
+def _leaves(
+    bundle: Bundle,
+    batches: tuple[str, Sequence[BatchRange]],
+    papers: Sequence[Paper],
+    lab_papers: lab.Papers,
+) -> tuple[list[Day], dict[str, bytes]]:
+    """The records of days, and leaf data by name of all that the log has to hold."""
+    days = day_evidence.read(bundle)
+    found = log_evidence.leaves_of(*batches, bundle.files)
+    return days, found | decisions.leaves(papers) | lab.leaves(lab_papers) | (
+        day_evidence.leaves(days)
+    )
 
 
 def _gateway(bundle: Bundle, trust: Trust | None) -> tuple[PublicKey, dict[bytes, PublicKey]]:
@@ -132,27 +146,24 @@ def _gateway(bundle: Bundle, trust: Trust | None) -> tuple[PublicKey, dict[bytes
     return gateway, bundle_.gateway_keys(bundle, gateway, trusted)
 
 
-def _bounds(record: Any, configuration: Configuration) -> tuple[int, int]:
-    return month_bounds(record["month"], ZoneInfo(configuration.plain["timezone"]))
-
-
 def _figures(
     bundle: Bundle,
     record: Any,
     content: tuple[Configuration, lab.Papers, list[BatchRange], Sequence[Paper]],
-    rows: "tuple[_Both, list[str]]",
+    rows: "tuple[_Both, list[str], list[dict[str, Any]]]",
     tell: Callable[[str], None],
 ) -> Month:
     """The month worked out from what was checked, and held against what was reported.
 
-    ``content`` is its configuration, lab documents, batch ranges and decisions.
+    ``content`` is its configuration, lab documents, batch ranges and decisions; ``rows`` are those of
+    the batches, what a reader must know of them, and the days on which they came.
     """
-    (configuration, lab_papers, ranges, papers), (reader, notes) = content, rows
+    (configuration, lab_papers, ranges, papers), (reader, notes, days) = content, rows
     given = basis(configuration, lab_papers.entries)
     month = month_.compute(given, record["month"], reader, reader.events)
     month.reservations += [*reader.marks.reservations(), *notes]
     tell(f"7 recomputed    {len(month.values)} values, {len(month.effects)} anode effects")
-    told = governance.to_plain(papers, reader.marks.keys)
+    told = governance.to_plain(papers, reader.marks.keys) | {"days": days}
     plain = render.to_plain(month, configuration, ranges, told)
     comparison.compare(plain, bundle, record)
     _second(reader.rows, configuration, bundle, (record, plain), tell)

@@ -44,6 +44,9 @@ class MessageType(StrEnum):
     APPROVAL = "approval"
     CLOCK_MARK = "clockmark"
     CLOCK_VERDICT = "clockverdict"
+    DAY_CLOSE = "dayclose"
+    MONTH_CLOSE = "monthclose"
+    PERSON_REVOCATION = "personrevocation"
 
 
 @dataclass(frozen=True, slots=True)

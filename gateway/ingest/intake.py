@@ -19,7 +19,6 @@ What was decided is collected: the caller writes ``undurable`` into the ledger, 
 """
 
 import hashlib
-import logging
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
@@ -152,7 +151,7 @@ class Intake:
     def count(self, overflow: Overflow) -> None:
         """Note messages that were dropped before anybody looked at them."""
         self._open.evidence.overflows.append(overflow)
-        self._alarm(overflow.reason, overflow.source, messages=overflow.messages)
+        self._journal.alarm(overflow.reason, overflow.source, messages=overflow.messages)
 
     def undurable(self) -> Evidence:
         """What was decided and has to be written into the ledger before ``take``."""
@@ -243,7 +242,7 @@ class Intake:
         """
         passage = self._gate.judge(verified, received_ns)
         if passage.wait:
-            self._alarm("batch_waits", chain.source, passage.wait, seq=head.seq)
+            self._journal.alarm("batch_waits", chain.source, passage.wait, seq=head.seq)
             return self._hold(chain, verified, received_ns)
         marks = chain.marks.flags(verified, received_ns)
         if not self._pays(chain, verified, received_ns):
@@ -261,7 +260,7 @@ class Intake:
             draft = Draft("keychange", *chain.source, verified.raw, received_ns)
             self._open.evidence.documents.append(draft)
         if flags:
-            self._alarm("batch_flagged", chain.source, " ".join(flags), seq=head.seq)
+            self._journal.alarm("batch_flagged", chain.source, " ".join(flags), seq=head.seq)
         return Verdict.ACCEPTED
 
     def _pays(self, chain: Chain, verified: VerifiedBatch, received_ns: int) -> bool:
@@ -295,13 +294,13 @@ class Intake:
     def _hold(self, chain: Chain, verified: VerifiedBatch, received_ns: int) -> Verdict:
         seq = verified.batch.seq
         if self._frozen(chain.source):
-            self._alarm("agent_frozen", chain.source, seq=seq)
+            self._journal.alarm("agent_frozen", chain.source, seq=seq)
             return Verdict.FROZEN
         waiting = chain.held.get(seq)
         if waiting is None:
             if chain.held.put(verified, received_ns):
                 return Verdict.HELD
-            self._alarm("hold_full", chain.source, seq=seq)
+            self._journal.alarm("hold_full", chain.source, seq=seq)
             return Verdict.NO_ROOM
         if waiting[0].sha256 == verified.sha256:
             return Verdict.HELD
@@ -317,7 +316,7 @@ class Intake:
             else:
                 self._beyond(chain, verified.raw, received_ns)
         chain.held.clear()
-        self._alarm("fork", chain.source, why=why)
+        self._journal.alarm("fork", chain.source, why=why)
         return Verdict.FORK
 
     def _config(self, source: Source, config: cose.Verified, received_ns: int) -> Verdict:
@@ -342,14 +341,8 @@ class Intake:
         self._open.evidence.refusals.append(
             Refusal(reason, message.topic, message.payload, message.received_ns, source)
         )
-        self._alarm("message_refused", source, reason, topic=message.topic, why=why)
+        self._journal.alarm("message_refused", source, reason, topic=message.topic, why=why)
         return Verdict.REFUSED
 
     def _frozen(self, source: Source) -> bool:
         return self._open.freezes(source) or self._ledger.is_frozen(*source)
-
-    def _alarm(self, event: str, source: Source, reason: str = "", **fields: object) -> None:
-        name = "/".join(source)
-        if reason:
-            fields = {"reason": reason, **fields}
-        self._journal.limited(logging.WARNING, event, f"{name} {reason}", agent=name, **fields)

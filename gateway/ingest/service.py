@@ -59,8 +59,10 @@ async def serve(config: GatewayConfig, clock: Clock) -> None:
         recorder, keys = await loop.run_in_executor(executor, _open, config, signer, clock)
         try:
             service = _Service(config, recorder, executor, clock)
+            checkpointer = of_config(recorder.ledger, config)
+            recorder.before_writing(checkpointer.close_days)
             keeper = LogKeeper(
-                of_config(recorder.ledger, config),
+                checkpointer,
                 witnesses(config),
                 executor,
                 clock,

@@ -130,3 +130,32 @@ def test_no_verb_is_a_usage_error(capsys):
     with pytest.raises(SystemExit) as caught:
         cli.main([])
     assert caught.value.code == 2
+
+
+def test_status_and_log_show_closed_days(plant, chain, ring, capsys):
+    from datetime import UTC, datetime
+
+    from edge_agent.calc.windows import to_ns
+    from edge_agent.wire import cbor, cose
+    from edge_agent.wire.cose import MessageType
+    from gateway import checkpoints
+
+    config = load(plant)
+    ledger = Ledger(config.ledger_path)
+    raw = chain.config(cbor.encode({"site": "al-001", "timezone": "Asia/Shanghai"}))
+    find = lambda kid: ring.find(kid, "al-001", "gw-01").public  # noqa: E731
+    ledger.add_config("al-001", "gw-01", cose.verify(raw, MessageType.CONFIG, find), 1)
+    log = checkpoints.of_config(ledger, config)
+    log.now(to_ns(datetime(2026, 1, 1, 4, tzinfo=UTC)))
+    log.tick(to_ns(datetime(2026, 1, 1, 16, 0, 3, tzinfo=UTC)))
+    ledger.close()
+    capsys.readouterr()
+    assert cli.main(["status", str(plant), "--json"]) == 0
+    (day,) = json.loads(capsys.readouterr().out)["days"]
+    assert (day["site"], day["closed_day"], day["checkpoint"]) == ("al-001", "2026-01-01", 8)
+    assert (day["first_leaf"], day["last_leaf"]) == (0, 7)
+    assert cli.main(["status", str(plant)]) == 0
+    assert "site=al-001 closed_day=2026-01-01 first_leaf=0 last_leaf=7" in capsys.readouterr().out
+    assert cli.main(["log", str(plant)]) == 0
+    told = "day  al-001 2026-01-01  leaves 0-7  checkpoint 8  closed 2026-01-01T16:00:03+00:00"
+    assert told in capsys.readouterr().out
