@@ -33,6 +33,7 @@ from gateway.config import GatewayConfig, key_ring, load
 from gateway.ingest.service import serve
 from gateway.ledger import Ledger
 from gateway.store import PointStore, open_store
+from gateway.trust import closed_months
 from gateway.trust.enrolment import key_states, pinned
 from gateway.trust.keybook import KeyBook, open_keybook
 from gateway.trust.people import load_people
@@ -165,19 +166,21 @@ def status(arguments: Arguments) -> int:
         names = [one.name for one in config.log.timestamps]
         times = stamps.standing(ledger, names, SystemClock().utc_ns())
         days = day_closing.standing(ledger)
+        months = closed_months.standing(ledger, ledger.sites())
     ends = _certificate_ends(config, SystemClock().utc_ns())
     report = {
         "agents": agents,
         "points": points,
         "quarantine_unknown_source": unknown,
         "days": days,
+        "months": months,
         "timestamps": times,
         "certificates": ends,
     }
     if arguments.json:
         print(json.dumps(report, indent=2))
         return OK
-    for line in (*agents, *days, *times, *ends):
+    for line in (*agents, *days, *months, *times, *ends):
         print(" ".join(f"{key}={value}" for key, value in line.items()))
     print(f"points={points} quarantine_unknown_source={unknown}")
     return OK

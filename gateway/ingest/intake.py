@@ -44,6 +44,7 @@ from gateway.ingest.gate import Approvals, Gate
 from gateway.ingest.journal import Journal
 from gateway.ingest.marks import Policy
 from gateway.ledger import Draft, Evidence, ForkedBatch, Ledger, Overflow, Refusal
+from gateway.trust.closed_months import FLAG
 
 _CADENCE = "cadence"
 
@@ -236,10 +237,7 @@ class Intake:
     def _pass(
         self, chain: Chain, verified: VerifiedBatch, received_ns: int, head: ChainHead
     ) -> Verdict:
-        """Let the chain's next batch in, unless an operator has to decide first.
-
-        What may fail is read before anything is paid or changed, so that a retry pays once.
-        """
+        """Let the next batch in, unless an operator decides first; what may fail stands before the payment."""
         passage = self._gate.judge(verified, received_ns)
         if passage.wait:
             self._journal.alarm("batch_waits", chain.source, passage.wait, seq=head.seq)
@@ -260,7 +258,8 @@ class Intake:
             draft = Draft("keychange", *chain.source, verified.raw, received_ns)
             self._open.evidence.documents.append(draft)
         if flags:
-            self._journal.alarm("batch_flagged", chain.source, " ".join(flags), seq=head.seq)
+            event = "late_for_closed_month" if FLAG in flags else "batch_flagged"
+            self._journal.alarm(event, chain.source, " ".join(flags), seq=head.seq)
         return Verdict.ACCEPTED
 
     def _pays(self, chain: Chain, verified: VerifiedBatch, received_ns: int) -> bool:
@@ -270,8 +269,8 @@ class Intake:
             self._short.discard(chain.source)
             return True
         if chain.source not in self._short:
-            self._short.add(chain.source)
             self._beyond(chain, verified.raw, received_ns)
+        self._short.add(chain.source)
         return False
 
     def _beyond(self, chain: Chain, raw: bytes, received_ns: int) -> None:

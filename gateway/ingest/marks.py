@@ -11,6 +11,7 @@ from edge_agent.wire import clock_rules
 from edge_agent.wire.batch import Batch, VerifiedBatch
 from gateway.ingest.cadence import Allowance
 from gateway.ledger import Tree
+from gateway.trust.closed_months import FLAG, ClosedMonths
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +36,12 @@ class Policy:
 class Marks:
     """What one agent's next batch is held against besides the chain."""
 
-    def __init__(self, tree: Tree, policy: Policy, last: Batch | None) -> None:
+    def __init__(
+        self, tree: Tree, policy: Policy, last: Batch | None, months: ClosedMonths
+    ) -> None:
         """Go on from the agent's last batch in the ledger, None before the first."""
         self._tree = tree
+        self._months = months
         self._policy = policy
         self._clock = clock_rules.mark(last) if last else None
         self._log = last.log if last else None
@@ -55,6 +59,7 @@ class Marks:
             *self._time_flags(batch, received_ns),
             *self._clock_flags(batch),
             *self._log_flags(batch),
+            *((FLAG,) if self._months.late_for(batch) else ()),
         )
         return tuple(dict.fromkeys(found))
 

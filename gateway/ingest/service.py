@@ -34,6 +34,7 @@ from gateway.ledger import Ledger
 from gateway.stamps import Stamper
 from gateway.store import open_store
 from gateway.timestamp_http import clients
+from gateway.trust import revoked_people
 from gateway.trust.approvals import approved
 from gateway.trust.keybook import open_keybook
 from gateway.trust.people import load_people
@@ -96,6 +97,7 @@ def _open(config: GatewayConfig, signer: Signer, clock: Clock) -> tuple[Recorder
         allowance=Allowance(**config.cadence.model_dump()),
     )
     people = load_people(config)
+    revoked_people.note(ledger, people, signer, clock.utc_ns())
     required = config.approval == "required"
     approvals = partial(approved, ledger, people) if required else None
     intake = Intake(ledger, keys, policy, clock, approvals)
