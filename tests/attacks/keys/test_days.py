@@ -1,5 +1,6 @@
 """Records of closed days that a gateway edits, swaps, leaves out or makes up (rows 73, 74, 78)."""
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -24,6 +25,8 @@ from gateway.bundle import Bundle, BundleError
 from gateway.day_records import KIND, Came
 from gateway.evidence import BatchReader, replay
 from gateway.ledger import Draft
+from gateway.reports import run as reports
+from gateway.trust import closed_months
 from gateway.verify import verify
 
 
@@ -363,3 +366,22 @@ def test_days_that_are_not_closed_yet_and_none_at_all_are_reservations(judged):
     assert found.reservations == ["no day of this month is closed in the log 无日结记录"]
     found = day_check.check(days[1:20], within)
     assert any("came in before days were recorded" in text for text in found.reservations)
+
+
+def test_a_new_version_of_a_month_carries_the_record_of_the_one_before(own):
+    made = reports.make(own.ledger, own.store, SITE, "2026-10", GATEWAY, own.folder / "first")
+    now_ns = own.plant.clock.now_ns
+    one = closed_months.close(own.ledger, made.plain, made.manifest_sha256, GATEWAY, now_ns)
+    assert (one.version, one.agents) == (1, {AGENT: own.late})
+    own.send(T0 + 5 * DAY, 4, now_ns + 60 * NS)
+    assert closed_months.FLAG in own.plant.rows()[-1].flags
+    assert closed_months.standing(own.ledger, [SITE])[0]["needs_new_version"]
+    own.maker.now(now_ns + 120 * NS)
+    path = own.make("second")
+    verdict = verify(path)
+    assert verdict.proven, verdict.difference
+    assert "6 records       1 versions of closed months, 0 keys of persons revoked" in verdict.lines
+    assert told(verdict, "4 chain") == [f"{AGENT} 1-{own.late + 1}"]
+    report = json.loads(bundle_.read(path).files["report.json"])
+    (month_,) = [x for x in report["governance"]["decisions"] if x["kind"] == "month"]
+    assert month_["about"] == f"2026-10, manifest of SHA-256 {made.manifest_sha256.hex()}"
