@@ -18,7 +18,7 @@ from edge_agent.errors import CarbonError, ConfigError, StoreError
 from edge_agent.service import ServiceManager, report_alive
 from edge_agent.wire import notes
 from edge_agent.wire.keys import KeyRing, Signer, load_signer, public_key
-from gateway.checkpoints import of_config
+from gateway.checkpoints import Checkpointer, of_config
 from gateway.config import GatewayConfig
 from gateway.ingest.cadence import Allowance
 from gateway.ingest.chains import Source
@@ -57,11 +57,10 @@ async def serve(config: GatewayConfig, clock: Clock) -> None:
     signer = load_signer(config.keys.ack)
     loop = asyncio.get_running_loop()
     with ThreadPoolExecutor(1, thread_name_prefix="ledger") as executor:
-        recorder, keys = await loop.run_in_executor(executor, _open, config, signer, clock)
+        opened = await loop.run_in_executor(executor, _open, config, signer, clock)
+        recorder, keys, checkpointer = opened
         try:
             service = _Service(config, recorder, executor, clock)
-            checkpointer = of_config(recorder.ledger, config)
-            recorder.before_writing(checkpointer.close_days)
             keeper = LogKeeper(
                 checkpointer,
                 witnesses(config),
@@ -78,8 +77,10 @@ async def serve(config: GatewayConfig, clock: Clock) -> None:
             await loop.run_in_executor(executor, recorder.close)
 
 
-def _open(config: GatewayConfig, signer: Signer, clock: Clock) -> tuple[Recorder, KeyRing]:
-    """Ledger, keys in force, store and intake as configured."""
+def _open(
+    config: GatewayConfig, signer: Signer, clock: Clock
+) -> tuple[Recorder, KeyRing, Checkpointer]:
+    """Ledger, keys in force, store and intake as configured; the recorder closes days before it writes."""
     ledger = Ledger(
         config.ledger_path,
         quarantine_messages=config.quarantine.messages,
@@ -101,7 +102,10 @@ def _open(config: GatewayConfig, signer: Signer, clock: Clock) -> tuple[Recorder
     required = config.approval == "required"
     approvals = partial(approved, ledger, people) if required else None
     intake = Intake(ledger, keys, policy, clock, approvals)
-    return Recorder(intake, ledger, open_store(config), signer, clock), keys
+    recorder = Recorder(intake, ledger, open_store(config), signer, clock)
+    checkpointer = of_config(ledger, config)
+    recorder.before_writing(checkpointer.close_days)
+    return recorder, keys, checkpointer
 
 
 def witnesses(config: GatewayConfig) -> list[WitnessClient]:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
-from enrolled_month import AGENT, DAY, GATEWAY, LOG, NOVEMBER, SITE, T0, ClosedMonth
+from enrolled_month import AGENT, DAY, GATEWAY, LOG, NOVEMBER, NS, SITE, T0, ClosedMonth
 from enrolled_plant import key
 
 from edge_agent.wire import cbor, notes
