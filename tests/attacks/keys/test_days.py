@@ -385,3 +385,12 @@ def test_a_new_version_of_a_month_carries_the_record_of_the_one_before(own):
     report = json.loads(bundle_.read(path).files["report.json"])
     (month_,) = [x for x in report["governance"]["decisions"] if x["kind"] == "month"]
     assert month_["about"] == f"2026-10, manifest of SHA-256 {made.manifest_sha256.hex()}"
+
+
+def test_another_day_until_which_the_month_counts_is_contradicted(month, bundle, tmp_path):
+    def change(files, _items):
+        record = cbor.decode(files["month.cbor"])
+        files["month.cbor"] = cbor.encode(record | {"counted": ["2026-12-31", 9_999]})
+
+    path = forged(month, bundle, tmp_path, change)
+    assert "month.cbor: counts ['2026-12-31', 9999], by the records" in verify(path).difference
