@@ -2,7 +2,7 @@
 
     manifest.cose        SHA-256 of every other file, signed by the gateway
     keys.cbor            public keys of the agents, of the gateway and its former ones
-    documents.cbor, keys/<sha>.cose, approvals/<sha>.cose, clocks.bin
+    documents.cbor, keys/<sha>.cose, approvals/<sha>.cose, months/<sha>.cose, clocks.bin
                          signed decisions about keys, configurations and clocks (``decisions``)
     configs/<sha>.cose   signed configuration messages
     lab/<sha>.cose       signed lab values, weighings and stocks, every version
@@ -10,6 +10,7 @@
     batches/<agent>.bin  per batch: seq (8 bytes), length (8 bytes), the signed bytes verbatim
     log/checkpoint, log/inclusion.cbor    that all of it stands in the log (``log_evidence``)
     log/leaves.bin       the log's leaves, where they are not too many (``leaf_list``)
+    log/days.cbor        records of the site's closed plant days (``day_evidence``)
     log/stamped.cbor, log/stamped/<size>.*
                          time-stamped checkpoints: requests and tokens (``stamp_evidence``)
     month.cbor           what was reported, as text
@@ -37,7 +38,7 @@ MANIFEST = "manifest.cose"
 ATTACHMENTS = "lab/attachments/"
 _NAME = re.compile(
     r"(manifest\.cose|keys\.cbor|month\.cbor|report\.json|report\.xlsx|log/checkpoint|log/inclusion\.cbor"
-    r"|documents\.cbor|log/leaves\.bin|clocks\.bin|(keys|approvals)/[0-9a-f]{64}\.cose|lab/attachments/[0-9a-f]{64}"
+    r"|documents\.cbor|log/leaves\.bin|log/days\.cbor|clocks\.bin|(keys|approvals|months)/[0-9a-f]{64}\.cose|lab/attachments/[0-9a-f]{64}"
     r"|log/stamped\.cbor|log/stamped/[1-9][0-9]{0,15}\.(checkpoint|[a-z0-9][a-z0-9_-]{0,31}\.ts[qr])"
     r"|configs/[0-9a-f]{64}\.cose|lab/[0-9a-f]{64}\.cose|batches/[a-z0-9][a-z0-9_-]{0,31}\.bin)\Z"
 )

@@ -19,6 +19,7 @@ from edge_agent.wire import certificates, keys
 from gateway import (
     audit,
     checkpoints,
+    day_closing,
     desk,
     factor_desk,
     ledger_audit,
@@ -32,6 +33,7 @@ from gateway.config import GatewayConfig, key_ring, load
 from gateway.ingest.service import serve
 from gateway.ledger import Ledger
 from gateway.store import PointStore, open_store
+from gateway.trust import closed_months
 from gateway.trust.enrolment import key_states, pinned
 from gateway.trust.keybook import KeyBook, open_keybook
 from gateway.trust.people import load_people
@@ -112,7 +114,7 @@ def check(arguments: Arguments) -> int:
 
 
 def _check_ledger(ledger: Ledger, config: GatewayConfig) -> int:
-    checked = ledger_audit.check(ledger, checkpoints.of_config(ledger, config).key)
+    checked = ledger_audit.check(ledger, checkpoints.log_key(config))
     print(
         f"ledger: {checked.batches} batches, {checked.leaves} leaves, "
         f"{checked.checkpoints} checkpoints, {len(checked.findings)} findings"
@@ -163,18 +165,22 @@ def status(arguments: Arguments) -> int:
         points = {site: _points(store, site) for site in sorted({site for site, _ in sources})}
         names = [one.name for one in config.log.timestamps]
         times = stamps.standing(ledger, names, SystemClock().utc_ns())
+        days = day_closing.standing(ledger)
+        months = closed_months.standing(ledger, ledger.sites())
     ends = _certificate_ends(config, SystemClock().utc_ns())
     report = {
         "agents": agents,
         "points": points,
         "quarantine_unknown_source": unknown,
+        "days": days,
+        "months": months,
         "timestamps": times,
         "certificates": ends,
     }
     if arguments.json:
         print(json.dumps(report, indent=2))
         return OK
-    for line in (*agents, *times, *ends):
+    for line in (*agents, *days, *months, *times, *ends):
         print(" ".join(f"{key}={value}" for key, value in line.items()))
     print(f"points={points} quarantine_unknown_source={unknown}")
     return OK

@@ -2,8 +2,9 @@
 
     documents.cbor            all of them in order of arrival: [kind, id, version, received_ns, sha256]
     keys/<sha256>.cose        enrolments (with their certificates), changes of key, revocations,
-                              releases, relabelled batches
+                              releases, relabelled batches, revoked keys of persons
     approvals/<sha256>.cose   approvals of configurations
+    months/<sha256>.cose      versions of closed months, as far as there were any before this bundle
     clocks.bin                marks of batches from a clock ahead of the gateway's, verdicts on them: one
                               after the other, each with its length (4 bytes) before it; agents cause
                               marks, so they must not cost a file, and a line of the manifest, each
@@ -33,6 +34,8 @@ FOLDERS = {
     "approval": "approvals",
     "clock_mark": "clocks",
     "clock_verdict": "clocks",
+    "person_revoke": "keys",
+    "month": "months",
 }
 """The ledger's kinds of decisions and the folder, or packed file, each stands in."""
 _PACKED = "clocks"

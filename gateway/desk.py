@@ -15,6 +15,8 @@ from gateway import verify as verify_
 from gateway.ledger import Ledger
 from gateway.reports import run as reports
 from gateway.store.sqlite import SqliteStore
+from gateway.trust import revoked_people
+from gateway.trust.closed_months import close
 from gateway.trust.closing import Closing, judge
 from gateway.trust.people import load_people
 
@@ -30,16 +32,21 @@ def report(args: argparse.Namespace) -> int:
         raise ConfigError(message, file=str(args.config), key="store.kind")
     ledger = Ledger(config.ledger_path)
     store = SqliteStore(config.store_path)
+    people, now_ns = load_people(config), SystemClock().utc_ns()
     try:
-        checkpoints.of_config(ledger, config).now(SystemClock().utc_ns())
+        revoked_people.note(ledger, people, signer.signer, now_ns)
+        checkpoints.of_config(ledger, config).now(now_ns)
         made = reports.make(ledger, store, args.site, args.month, signer, args.out)
         closing = judge(
             ledger,
-            load_people(config),
+            people,
             args.site,
             [(one["agent"], one["first_seq"], one["last_seq"]) for one in made.plain["evidence"]],
             required=config.approval == "required",
         )
+        closed = None
+        if not closing.objections:
+            closed = close(ledger, made.plain, made.manifest_sha256, signer.signer, now_ns)
     finally:
         store.close()
         ledger.close()
@@ -49,6 +56,8 @@ def report(args: argparse.Namespace) -> int:
     for item in made.plain["evidence"]:
         print(f"batches {item['agent']} {item['first_seq']}-{item['last_seq']} root {item['root']}")
     print(f"{len(made.plain['parameters'])} values, {len(made.plain['reservations'])} reservations")
+    if closed is not None:
+        print(f"month {closed.month} closed, version {closed.version}")
     return _tell(closing)
 
 

@@ -233,9 +233,8 @@ def _sort(series: str, column: _Column) -> None:
 class BatchRange:
     """An agent's batches behind a month: first and last number, Merkle root, configuration.
 
-    ``config_sha256`` is the one of the last batch; ``configs`` all that the batches name;
-    ``hashes`` and ``starts_ns`` those of the batches, in order; ``first_end_ns`` and ``last_start_ns`` say when the first
-    batch ends and the last one begins [ns UTC].
+    ``config_sha256`` is the one of the last batch; ``configs`` all that the batches name; ``hashes``,
+    ``starts_ns`` and ``ends_ns`` [ns UTC] those of the batches, in order; ``bad`` those with a bad body.
     """
 
     agent: str
@@ -248,10 +247,12 @@ class BatchRange:
     starts_ns: tuple[int, ...] = field(default=(), repr=False)
     first_end_ns: int = 0
     last_start_ns: int = 0
+    ends_ns: tuple[int, ...] = field(default=(), repr=False)
+    bad: frozenset[int] = frozenset()
 
     @property
     def count(self) -> int:
-        """How many batches; the range has no holes."""
+        """How many batches; no holes."""
         return self.last_seq - self.first_seq + 1
 
 
@@ -332,8 +333,7 @@ def replay(
     hashes: dict[int, bytes] = {}
     configs: list[bytes] = []
     head: ChainHead | None = None
-    end_ns = 0
-    starts_ns: list[int] = []
+    starts_ns, ends_ns, bad = list[int](), list[int](), list[int]()
     for seq, raw in batches:
         verified = wire_batch.verify(raw, site, agent, ring)
         if verified.batch.seq != seq:
@@ -345,15 +345,21 @@ def replay(
         head = extend(head, verified, hashes.get)
         hashes[seq] = verified.sha256
         configs.append(verified.batch.config_sha256)
-        end_ns = end_ns if starts_ns else verified.batch.last_ns
         starts_ns.append(verified.batch.first_ns)
+        ends_ns.append(verified.batch.last_ns)
+        bad += [seq] if any(flag.startswith("body_") for flag in verified.flags) else []
         reader.add(_bare(verified) if is_aside(agent, seq) else verified)
     if not starts_ns:
         message = f"{agent}: there is no batch"
         raise EvidenceGap(message)
     found = batch_range(site, agent, list(hashes.items()), configs)
     return replace(
-        found, starts_ns=tuple(starts_ns), first_end_ns=end_ns, last_start_ns=starts_ns[-1]
+        found,
+        starts_ns=tuple(starts_ns),
+        first_end_ns=ends_ns[0],
+        last_start_ns=starts_ns[-1],
+        ends_ns=tuple(ends_ns),
+        bad=frozenset(bad),
     )
 
 

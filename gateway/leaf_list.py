@@ -23,6 +23,7 @@ from typing import Any, Protocol
 from edge_agent.wire import cbor, merkle
 from edge_agent.wire.notes import Head
 from gateway.bundle import Bundle, BundleError
+from gateway.day_records import KIND
 from gateway.decisions import FOLDERS
 from gateway.evidence import BatchRange
 
@@ -45,12 +46,15 @@ class Complete:
     """What the list showed: leaves in all, and lab documents of the site that are not inside.
 
     Those have no entry in the month, by the gateway's word: a leaf names a document, not its days.
-    ``batches`` are first and last number of each agent of the site in the log.
+    ``batches`` are first and last number of each agent of the site in the log; ``sequence`` its batches as
+    (leaf, agent, number) and ``days`` its records of closed days as (leaf, day), both in the log's order.
     """
 
     leaves: int = 0
     other_lab: set[str] = field(default_factory=set)
     batches: dict[str, tuple[int, int]] = field(default_factory=dict)
+    sequence: list[tuple[int, str, int]] = field(default_factory=list)
+    days: list[tuple[int, str]] = field(default_factory=list)
 
 
 def pack(log: Log, size: int) -> dict[str, bytes]:
@@ -89,6 +93,9 @@ def check(bundle: Bundle, head: Head, site: str, known: Mapping[str, bytes]) -> 
         plain = cbor.decode(leaf)
         if plain[:2] == ["batch", site]:
             _count(found.batches, plain[2], plain[3])
+            found.sequence.append((place, plain[2], plain[3]))
+        elif plain[:2] == [KIND, site]:
+            found.days.append((place, plain[2]))
         if leaf not in ours:
             _judge(plain, site, (batches, labs), (place, found))
     return found

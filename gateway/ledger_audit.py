@@ -6,6 +6,8 @@
     A4  every checkpoint is signed, and states the root that the leaves give
     A5  every head of the log that an agent carried in a batch is one of this tree's
     A6  every file that a lab document names is what its digest says
+    A7  every site's records of closed days follow one another without a hole, in days and in leaves,
+        each under a checkpoint that was made before it
 
 Reads once, in memory that does not grow with the history, as of one moment while a gateway goes on
 writing; a finding names the leaf.
@@ -21,6 +23,8 @@ from edge_agent.wire import merkle, notes
 from edge_agent.wire.chain import ChainHead, extend
 from edge_agent.wire.keys import KeyRing
 from edge_agent.wire.notes import NoteKey
+from gateway import day_records
+from gateway.day_records import KIND, DayRecord
 from gateway.ledger.reader import Reader
 from gateway.ledger.tree import Tree
 from gateway.ledger.writer import config_leaf
@@ -74,6 +78,7 @@ def _check(ledger: Reader, key: NoteKey, result: LedgerCheck) -> None:
         result.find(f"{size} leaves for {expected} documents")
     _check_tree(ledger, result)
     _check_checkpoints(ledger, key, result)
+    _check_days(ledger, result)
     for sha256, content in ledger.attachments():  # A6
         if hashlib.sha256(content).digest() != sha256:
             result.find(f"attachment {sha256.hex()}: its content has another digest")
@@ -167,3 +172,22 @@ def _check_checkpoints(ledger: Reader, key: NoteKey, result: LedgerCheck) -> Non
             ledger.tree, made.size
         ) != made.root:
             result.find(f"{name}: its root is not the tree's")
+
+
+def _check_days(ledger: Reader, result: LedgerCheck) -> None:
+    """A7."""
+    last: dict[str, DayRecord] = {}
+    for document in ledger.documents.all(KIND):
+        site = document.site
+        name = f"{site} record of day {document.id} version {document.version}"
+        one = day_records.readable(document.raw)
+        if one is None or (one.site, one.day) != (site, document.id):
+            result.find(f"{name}: it is of another day or site, or not readable")
+            continue
+        index = ledger.tree.index_of(one.leaf)
+        for text in day_records.contradictions(last.get(site), one, index):
+            result.find(f"{name}: {text}")
+        made = ledger.tree.checkpoint(one.size)
+        if made is None or (made.size, made.root) != (one.size, one.root):
+            result.find(f"{name}: no checkpoint states {one.size} leaves with its root")
+        last[site] = one

@@ -16,7 +16,7 @@ from edge_agent.clock import SystemClock
 from edge_agent.errors import CarbonError, ConfigError
 from edge_agent.wire import certificates, keys, notes
 from edge_agent.wire.notes import NoteKey
-from gateway import checkpoints, tiles, timestamp_http
+from gateway import checkpoints, day_records, tiles, timestamp_http
 from gateway import config as config_
 from gateway.config import GatewayConfig, Section
 from gateway.ledger import Ledger
@@ -47,7 +47,7 @@ def show(args: argparse.Namespace) -> int:
     """Show the log: origin, public key, checkpoints and who cosigned them."""
     config = config_.load(args.config)
     with closing(Ledger(config.ledger_path)) as ledger:
-        key = checkpoints.of_config(ledger, config).key
+        key = checkpoints.log_key(config)
         print(f"origin      {key.name}")
         print(f"public key  {key.public.hex()}")
         print(f"leaves      {ledger.tree.size()}")
@@ -59,6 +59,14 @@ def show(args: argparse.Namespace) -> int:
             print(
                 f"checkpoint  {made.size:10d}  {made.root.hex()}  {', '.join([witnessed, *times])}"
             )
+        for site in ledger.sites():
+            records = day_records.of_site(ledger.documents.of_kind(day_records.KIND, site))
+            for one in records[-args.last :]:
+                closed = certificates.from_ns(one.at_ns).isoformat(timespec="seconds")
+                print(
+                    f"day  {site} {one.day}  leaves {one.first}-{one.last}  "
+                    f"checkpoint {one.size}  closed {closed}"
+                )
     return 0
 
 
@@ -95,7 +103,7 @@ def trust(args: argparse.Namespace) -> int:
     """Print a trust file of this gateway; a verifier compares its keys with what was told."""
     config = config_.load(args.config)
     with closing(Ledger(config.ledger_path)) as ledger:
-        log = checkpoints.of_config(ledger, config).key
+        log = checkpoints.log_key(config)
         enrolled = _without_enrolment(config, ledger)
     own = {keys.load_signer(config.keys.ack).kid, *(one.kid for one in config_.former_keys(config))}
     gateway = {kid.hex() for kid in own}
@@ -192,7 +200,9 @@ def add_config(parser: argparse.ArgumentParser) -> None:
 
 def add_last(parser: argparse.ArgumentParser) -> None:
     """How much of the log is shown."""
-    parser.add_argument("--last", type=int, default=10, help="this many checkpoints")
+    parser.add_argument(
+        "--last", type=int, default=10, help="this many checkpoints, and days of each site"
+    )
 
 
 def add_out(parser: argparse.ArgumentParser) -> None:

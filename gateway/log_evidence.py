@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from edge_agent.wire import cbor, merkle, notes
 from edge_agent.wire.notes import Head, NoteKey
 from gateway.bundle import Bundle, BundleError
+from gateway.day_records import KIND
 from gateway.evidence import BatchRange
 
 CHECKPOINT, INCLUSION = "log/checkpoint", "log/inclusion.cbor"
@@ -40,7 +41,8 @@ class Log(Protocol):
 class Checked:
     """What the log proves: its head, the key that signed it, how many leaves, who cosigned.
 
-    ``last`` is the highest index of a leaf.
+    ``last`` is the highest index of a leaf that the month rests on: not of a day's record, which only
+    says what came when.
     """
 
     head: Head
@@ -137,7 +139,12 @@ def check(
         message = f"{INCLUSION}: the leaves do not give the root of {CHECKPOINT}"
         raise BundleError(message)
     cosigned = [one.name for one in witnesses if notes.cosigned_at(head, lines, one) is not None]
-    return Checked(head, key, len(leaves), max(known, default=-1), tuple(cosigned))
+    rests_on = (
+        index
+        for name, index in zip(leaves, proof["indexes"], strict=True)
+        if not name.startswith(f"{KIND}/")
+    )
+    return Checked(head, key, len(leaves), max(rests_on, default=-1), tuple(cosigned))
 
 
 def indexes(bundle: Bundle, leaves: Mapping[str, bytes]) -> dict[str, int]:

@@ -21,6 +21,7 @@ from gateway.month import Entry
 from gateway.plan_check import Plant
 from gateway.reports import run as reports
 from gateway.reports.basis import Proven
+from gateway.trust import revoked_people
 from gateway.trust.people import load_people
 
 OK, FAILED = 0, 1
@@ -105,11 +106,12 @@ def _enter(
 ) -> int:
     signer = keys.load_signer(args.key)
     spki = signer.public_spki()
+    now_ns = SystemClock().utc_ns()
+    revoked_people.note(ledger, load_people(config), keys.load_signer(config.keys.ack), now_ns)
     author = _author(config, spki)
     version = ledger.lab_versions(args.site, args.document) + 1
     contents = [_content(path) for path in (*own, *args.attachment)]
     attachments = tuple(hashlib.sha256(content).digest() for content in contents)
-    now_ns = SystemClock().utc_ns()
     document = LabDocument(
         args.site, args.document, version, now_ns, author, tuple(entries), args.reason, attachments
     )

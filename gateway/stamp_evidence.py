@@ -79,13 +79,14 @@ class Times:
 
     ``all_before`` is the earliest token of a checkpoint that covers everything, ``first`` the
     earliest of all with the number of leaves it covers; ``others`` counts tokens of authorities
-    that are not known.
+    that are not known; ``every`` are all known ones, with the leaves that each covers.
     """
 
     counts: dict[str, int]
     all_before: Token | None
     first: tuple[int, Token] | None
     others: int
+    every: tuple[tuple[int, Token], ...] = ()
 
 
 def pack(log: Log, size: int, first: int) -> dict[str, bytes]:
@@ -146,6 +147,7 @@ def check(
         min(covering, key=lambda token: token.before, default=None),
         min(found, key=lambda item: item[1].before, default=None),
         len(inside) - len(found),
+        tuple(found),
     )
 
 

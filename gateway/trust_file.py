@@ -125,6 +125,11 @@ class Signatory:
     roles: frozenset[str]
     revoked_ns: int = _NEVER_NS
 
+    @property
+    def is_revoked(self) -> bool:
+        """Whether the key has an end."""
+        return self.revoked_ns != _NEVER_NS
+
 
 @dataclass(frozen=True, slots=True)
 class Trust:

@@ -14,13 +14,14 @@ from zoneinfo import ZoneInfo
 
 from edge_agent.calc.windows import month_bounds
 from edge_agent.errors import CarbonError, EvidenceError
-from edge_agent.wire import cbor
+from edge_agent.wire import cbor, cose
 from edge_agent.wire.batch import VerifiedBatch
-from edge_agent.wire.keys import Enrolment, KeyRing, PublicKey
+from edge_agent.wire.keys import KeyRing, PublicKey
 from gateway import bundle as bundle_
-from gateway import decisions, lab, log_evidence, verify_log
+from gateway import day_evidence, decisions, lab, log_evidence, verify_keys, verify_log
 from gateway import month as month_
 from gateway.bundle import Bundle, BundleError
+from gateway.day_evidence import Day
 from gateway.decisions import Paper
 from gateway.evidence import (
     BatchRange,
@@ -36,24 +37,18 @@ from gateway.month import Month
 from gateway.recount import Rows, recount
 from gateway.reports import comparison, governance, render, sources
 from gateway.reports.basis import Proven, basis
-from gateway.trust import clocks, offline, offline_clocks, offline_lab
+from gateway.trust import clocks, offline, offline_clocks, offline_lab, offline_own
 from gateway.trust.clocks import Aside
-from gateway.trust.keyfold import KeyFold
 from gateway.trust.offline import Keys
-from gateway.trust.persons import People
+from gateway.trust.offline_lab import Order
+from gateway.trust.offline_own import Revoked
 from gateway.trust_file import Trust
+from gateway.verify_log import Stretch
 
 _UNPROVEN = (
     CarbonError, ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError,
 )  # fmt: skip
 """What content of another shape raises somewhere on the way: a contradiction, never a crash."""
-_KEY_DECISIONS = {
-    "enrol": "enrolments",
-    "keychange": "changes of key",
-    "revoke": "revocations",
-    "release": "releases",
-    "relabel": "relabellings",
-}
 
 
 @dataclass(slots=True)
@@ -88,71 +83,91 @@ def verify(path: Path, trust: Trust | None = None) -> Verdict:
 
 def _steps(path: Path, trust: Trust | None, tell: Callable[[str], None]) -> Proven:
     bundle = bundle_.read(path)
-    gateway, gateways = _gateway(bundle, trust)
-    tell(f"1 manifest      {len(bundle.files) - 1} files as signed by the gateway")
+    gateway, gateways = _gateway(bundle, trust, tell)
     record = cbor.decode(bundle.files["month.cbor"])
     site = record["site"]
     papers = decisions.read(bundle, site)
-    persons = bundle_.person_keys(bundle)
-    keys = _keys(bundle, site, (gateway, persons), papers, (trust, tell))
+    keys = verify_keys.keys_of(bundle, site, gateway, papers, (trust, tell))
     reader, aside = _Both(), clocks.fold(papers)
     ranges = _replay(bundle, site, keys.ring, (reader, aside), tell)
-    lab_papers = lab.check(site, bundle_.lab_documents(bundle), persons)
-    leaves = (
-        log_evidence.leaves_of(site, ranges, bundle.files)
-        | decisions.leaves(papers)
-        | lab.leaves(lab_papers)
-    )
-    log, found, open_points = verify_log.check(bundle, (site, papers, leaves), trust, tell)
+    lab_papers = lab.check(site, bundle_.lab_documents(bundle), bundle_.person_keys(bundle))
+    days = day_evidence.read(bundle)
+    leaves = _leaves(bundle, (site, ranges), (papers, lab_papers, days))
+    logged = verify_log.check(bundle, (site, papers, leaves), trust, tell)
     every = _configurations(bundle, keys.ring, ranges, tell)
-    bounds = _bounds(record, every[ranges[0].config_sha256])
-    open_points += verify_log.stretch(found, (ranges, bounds, aside.covers), log, tell)
-    ranges = in_force(ranges, reader.marks.uses, bounds[1])
+    month = _month(record, every[ranges[0].config_sha256], (ranges, aside), gateways)
+    open_points = [*logged.open_points, *verify_log.stretch(logged, month, days, tell)]
+    ranges = in_force(ranges, reader.marks.uses, month.bounds[1])
     configuration = merge([every[item.config_sha256] for item in ranges])
     open_points += _decisions(papers, keys, (ranges, every, reader.marks.uses), (trust, tell))
     open_points += offline_clocks.judge(papers, (gateways, ranges, aside), (trust, tell))
     _software(reader, trust, tell)
-    indexes = log_evidence.indexes(bundle, leaves) if log is not None else {}
-    open_points += _lab(bundle, lab_papers, (ranges, aside, indexes), (trust, tell))
+    records = [day.record for day in days]
+    order = Order(logged.indexes, ranges, aside.covers, records, logged.tokens)
+    revoked = offline_lab.merged(offline_own.read(papers, gateways, logged.indexes, tell), trust)
+    open_points += _lab(bundle, lab_papers, (revoked, order), tell)
     content = (configuration, lab_papers, ranges, papers)
-    notes = aside.reservations(_spans(ranges))
-    notes += sources.reservations(one.plain for one in every.values())
-    month = _figures(bundle, record, content, (reader, notes), tell)
-    open_points = open_points if trust is not None else []
-    open_points += _software_reservations(trust)
-    for text in [*month.reservations, *verify_log.reservations(log, trust), *open_points]:
+    notes = _notes(aside, ranges, every)
+    reported = (reader, notes, day_evidence.of_month(days, ranges, logged.indexes, month.bounds[1]))
+    figures = _figures(bundle, record, content, reported, tell)
+    open_points = [*(open_points if trust is not None else []), *_software_reservations(trust)]
+    for text in [*figures.reservations, *verify_log.reservations(logged.log, trust), *open_points]:
         tell(f"9 reservation   {text}")
-    return Proven(month, configuration, ranges, reader)
+    return Proven(figures, configuration, ranges, reader)
 
 
-def _gateway(bundle: Bundle, trust: Trust | None) -> tuple[PublicKey, dict[bytes, PublicKey]]:
+def _leaves(
+    bundle: Bundle,
+    batches: tuple[str, Sequence[BatchRange]],
+    others: tuple[Sequence[Paper], lab.Papers, Sequence[Day]],
+) -> dict[str, bytes]:
+    """Leaf data by name of all that the log has to hold, in the order of its proof."""
+    papers, lab_papers, days = others
+    found = log_evidence.leaves_of(*batches, bundle.files) | decisions.leaves(papers)
+    return found | lab.leaves(lab_papers) | day_evidence.leaves(days)
+
+
+def _gateway(
+    bundle: Bundle, trust: Trust | None, tell: Callable[[str], None]
+) -> tuple[PublicKey, dict[bytes, PublicKey]]:
     """The key that signed the manifest, and by id that one and those before it."""
     gateway = bundle_.check_manifest(bundle, {})
+    tell(f"1 manifest      {len(bundle.files) - 1} files as signed by the gateway")
     trusted = trust.keys if trust is not None else None
     return gateway, bundle_.gateway_keys(bundle, gateway, trusted)
 
 
-def _bounds(record: Any, configuration: Configuration) -> tuple[int, int]:
-    return month_bounds(record["month"], ZoneInfo(configuration.plain["timezone"]))
+def _month(
+    record: Any,
+    configuration: Configuration,
+    batches: tuple[Sequence[BatchRange], Aside],
+    gateways: Mapping[bytes, PublicKey],
+) -> Stretch:
+    """The month's batches as they were checked."""
+    (ranges, aside), zone = batches, configuration.plain["timezone"]
+    bounds = month_bounds(record["month"], ZoneInfo(zone))
+    place = (record["site"], record["month"], bounds, zone)
+    return Stretch(*place, ranges, aside.covers, gateways)
 
 
 def _figures(
     bundle: Bundle,
     record: Any,
     content: tuple[Configuration, lab.Papers, list[BatchRange], Sequence[Paper]],
-    rows: "tuple[_Both, list[str]]",
+    rows: "tuple[_Both, list[str], list[dict[str, Any]]]",
     tell: Callable[[str], None],
 ) -> Month:
     """The month worked out from what was checked, and held against what was reported.
 
-    ``content`` is its configuration, lab documents, batch ranges and decisions.
+    ``content`` is its configuration, lab documents, batch ranges and decisions; ``rows`` are those of
+    the batches, what a reader must know of them, and the days on which they came.
     """
-    (configuration, lab_papers, ranges, papers), (reader, notes) = content, rows
+    (configuration, lab_papers, ranges, papers), (reader, notes, days) = content, rows
     given = basis(configuration, lab_papers.entries)
     month = month_.compute(given, record["month"], reader, reader.events)
     month.reservations += [*reader.marks.reservations(), *notes]
     tell(f"7 recomputed    {len(month.values)} values, {len(month.effects)} anode effects")
-    told = governance.to_plain(papers, reader.marks.keys)
+    told = governance.to_plain(papers, reader.marks.keys) | {"days": days}
     plain = render.to_plain(month, configuration, ranges, told)
     comparison.compare(plain, bundle, record)
     _second(reader.rows, configuration, bundle, (record, plain), tell)
@@ -193,66 +208,13 @@ def _second(
     tell(f"7 second sums   {found.agree} of {len(record['values'])} values agree; not: {left}")
 
 
-def _keys(
-    bundle: Bundle,
-    site: str,
-    others: tuple[PublicKey, Mapping[str, list[PublicKey]]],
-    papers: Sequence[Paper],
-    to: tuple[Trust | None, Callable[[str], None]],
-) -> Keys:
-    """The agents' keys: those that the bundle names, or what signed decisions make of them.
-
-    ``others`` are the gateway's key and the persons' by name.
-    """
-    (gateway, persons), (trust, tell) = others, to
-    listed = bundle_.agent_keys(bundle)
-    people = {f"person {name}": keys for name, keys in persons.items()}
-    if trust is not None:
-        offline.check_persons(persons, trust)
-    if trust is None or not trust.cas:
-        _check_trust(gateway, {**listed, **people}, trust, tell)
-        ring = [Enrolment(site, agent, key) for agent, keys in listed.items() for key in keys]
-        return Keys(KeyFold(ring, People([])))
-    for key in (gateway, *(key for some in people.values() for key in some)):
-        _check_anchor(key, trust)
-    keys = offline.fold(papers, listed, site, trust)
-    enrolled = keys.counts["enrol"]
-    pinned = len(keys.ring.enrolments()) - enrolled
-    tell(
-        f"2 keys          {1 + pinned + sum(map(len, people.values()))} keys in the trust file, "
-        f"{enrolled} enrolled under {len(trust.cas)} CA"
-    )
-    told = ", ".join(f"{keys.counts[kind]} {text}" for kind, text in _KEY_DECISIONS.items())
-    tell(f"2 decisions     {told}")
-    return keys
-
-
-def _check_trust(
-    gateway: PublicKey,
-    keys: Mapping[str, list[PublicKey]],
-    trust: Trust | None,
-    tell: Callable[[str], None],
-) -> None:
-    every = [gateway, *(key for some in keys.values() for key in some)]
-    if trust is None:
-        tell(
-            f"2 keys          {len(every)} keys taken from the bundle itself; "
-            "give --trust to anchor them outside"
-        )
-        return
-    for key in every:
-        _check_anchor(key, trust)
-    tell(f"2 keys          {len(every)} keys, all in the trust file")
-
-
-def _check_anchor(key: PublicKey, trust: Trust) -> None:
-    if key.kid not in trust.keys:
-        message = f"keys.cbor: key {key.kid.hex()} is not in the trust file"
-        raise BundleError(message)
-
-
-def _spans(ranges: Sequence[BatchRange]) -> list[tuple[str, int, int]]:
-    return [(one.agent, one.first_seq, one.last_seq) for one in ranges]
+def _notes(
+    aside: Aside, ranges: Sequence[BatchRange], every: Mapping[bytes, Configuration]
+) -> list[str]:
+    """What a reader must know of batches that were set aside, and of sources."""
+    spans = [(one.agent, one.first_seq, one.last_seq) for one in ranges]
+    plains = [one.plain for one in every.values()]
+    return aside.reservations(spans) + sources.reservations(plains)
 
 
 def _replay(
@@ -308,19 +270,18 @@ def _decisions(
 def _lab(
     bundle: Bundle,
     papers: lab.Papers,
-    month: tuple[Sequence[BatchRange], Aside, Mapping[str, int]],
-    to: tuple[Trust | None, Callable[[str], None]],
+    ends: tuple[Mapping[bytes, Revoked], Order],
+    tell: Callable[[str], None],
 ) -> list[str]:
-    """Lab documents, their signers and the files that they name; gives what is not inside.
+    """Lab documents, their signers and the files that they name; gives what is unproven or not inside.
 
-    ``month`` is its batches, what is set aside, and the places of all in the log.
+    ``ends`` are the revoked keys of persons, and what the log tells of the order of things.
     """
-    (ranges, aside, indexes), (trust, tell) = month, to
     tell(
         f"6 lab           {len(papers.documents)} documents, {len(papers.entries)} entries in force"
     )
-    if trust is not None:
-        offline_lab.check(papers.documents, (ranges, aside.covers), indexes, trust)
+    kids = [cose.parse(raw).kid for raw in papers.raw.values()]
+    named = offline_lab.check(zip(papers.documents, kids, strict=True), *ends)
     files = {
         name.removeprefix(bundle_.ATTACHMENTS): content
         for name, content in bundle.files.items()
@@ -328,9 +289,9 @@ def _lab(
     }
     there, missing = lab.check_attachments(papers, files)
     tell(f"6 attachments   {there} as signed, {missing} not inside")
-    if not missing:
-        return []
-    return [f"{missing} files that lab documents name are not inside 化验附件未附"]
+    if missing:
+        named.append(f"{missing} files that lab documents name are not inside 化验附件未附")
+    return named
 
 
 def _software_reservations(trust: Trust | None) -> list[str]:

@@ -1,13 +1,48 @@
 """The verifier's fifth step: what the log, its witnesses and outside clocks say of a bundle."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 
-from gateway import decisions, leaf_list, log_evidence, stamp_evidence
+from edge_agent.wire.keys import PublicKey
+from gateway import day_check, day_evidence, decisions, leaf_list, log_evidence, stamp_evidence
 from gateway.bundle import Bundle, BundleError
+from gateway.day_evidence import Day
 from gateway.decisions import Paper
 from gateway.evidence import BatchRange
 from gateway.log_evidence import Checked
+from gateway.stamp_evidence import Times
 from gateway.trust_file import Trust
+
+
+@dataclass(frozen=True, slots=True)
+class Logged:
+    """What the log proves, where each leaf stands in it, what its own leaves show, and what is unproven.
+
+    ``log`` is None where there is none inside; ``tokens`` are sizes that existed before a time.
+    """
+
+    log: Checked | None
+    indexes: Mapping[str, int]
+    found: leaf_list.Complete | None
+    open_points: Sequence[str]
+    tokens: Sequence[tuple[int, datetime]]
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """A month's batches as the verifier checked them.
+
+    ``bounds`` are those of the month [ns UTC], ``gateway`` its keys by id.
+    """
+
+    site: str
+    name: str
+    bounds: tuple[int, int]
+    timezone: str
+    ranges: Sequence[BatchRange]
+    is_aside: leaf_list.IsAside
+    gateway: Mapping[bytes, PublicKey]
 
 
 def check(
@@ -15,14 +50,17 @@ def check(
     content: tuple[str, Sequence[Paper], Mapping[str, bytes]],
     trust: Trust | None,
     tell: Callable[[str], None],
-) -> tuple[Checked | None, leaf_list.Complete | None, list[str]]:
+) -> Logged:
     """What the log, its own leaves and outside clocks say, and what they leave unproven.
 
     ``content`` is the site, its decisions, and all leaves by name.
     """
     log = prove(bundle, content[2], trust, tell)
-    open_points = timestamps(bundle, log, trust, tell)
-    return log, complete(bundle, content, log, tell), open_points
+    times, open_points = timestamps(bundle, log, trust, tell)
+    found = complete(bundle, content, log, tell)
+    indexes = log_evidence.indexes(bundle, content[2]) if log is not None else {}
+    tokens = [(size, token.before) for size, token in times.every] if times else []
+    return Logged(log, indexes, found, open_points, tokens)
 
 
 def prove(
@@ -78,39 +116,74 @@ def complete(
 
 
 def stretch(
-    found: leaf_list.Complete | None,
-    content: tuple[Sequence[BatchRange], tuple[int, int], leaf_list.IsAside],
-    log: Checked | None,
-    tell: Callable[[str], None],
+    logged: Logged, month: Stretch, records: Sequence[Day], tell: Callable[[str], None]
 ) -> list[str]:
-    """That no batch of the month was cut off; gives what is unproven.
-
-    ``content`` is the batch ranges, the month's bounds [ns UTC], and which batches are set aside.
-    """
-    if log is None:
+    """That no batch of the month was cut off or came on a later day; gives what is unproven."""
+    if logged.log is None:
+        if records:
+            message = f"{day_evidence.FILE}: stands here without a checkpoint of the log"
+            raise BundleError(message)
         return []
-    if found is None:
-        return ["the log's leaves are not inside: what was left out is not seen 未附日志全部叶子"]
-    ranges, month, aside = content
-    absent = leaf_list.check_stretch(found, ranges, month, aside)
+    days, unproven = _days(logged, month, records, tell)
+    if logged.found is None:
+        text = "the log's leaves are not inside: what was left out is not seen 未附日志全部叶子"
+        return [text, *unproven]
+    absent = leaf_list.check_stretch(logged.found, month.ranges, month.bounds, month.is_aside)
     tell(
-        f"5 stretch       {', '.join(one.agent for one in ranges)}: no batch cut off, each from before "
-        "the month or the log's first to after it or the log's last"
+        f"5 stretch       {', '.join(one.agent for one in month.ranges)}: no batch cut off, each from "
+        "before the month or the log's first to after it or the log's last"
     )
+    if days is not None and absent:
+        tell(
+            f"5 absent        {', '.join(absent)}: by the records of days no batch until {days} holds "
+            "times of the month"
+        )
+        return unproven
     return [
         f"the log holds batches of {agent} and none is here: whether they are all of other months "
         "cannot be told 该采集端无批次在内"
         for agent in absent
-    ]
+    ] + unproven
+
+
+def _days(
+    logged: Logged, month: Stretch, records: Sequence[Day], tell: Callable[[str], None]
+) -> tuple[str | None, list[str]]:
+    """The records of closed days; gives the last day when they cover all of the month, and what is unproven."""
+    assert logged.log is not None  # noqa: S101  the caller looked
+    context = day_check.Context(
+        site=month.site,
+        gateway=month.gateway,
+        name=month.name,
+        month=month.bounds,
+        timezone=month.timezone,
+        log=(logged.log.head, logged.log.key),
+        indexes=logged.indexes,
+        ranges=month.ranges,
+        is_aside=month.is_aside,
+        leaves=logged.found,
+        tokens=logged.tokens,
+    )
+    found = day_check.check(records, context)
+    if not records:
+        tell("5 days          no record of a closed day")
+        return None, found.reservations
+    first, last = records[0].record, records[-1].record
+    tell(
+        f"5 days          {first.day} to {last.day}, none missing; {found.late} batches came on a later "
+        f"day than they end; nothing of the month is left out of what came until {last.day} was closed"
+    )
+    covers = first.day <= f"{month.name}-01" and last.end_ns >= month.bounds[1]
+    return (last.day if covers else None), found.reservations
 
 
 def timestamps(
     bundle: Bundle, log: Checked | None, trust: Trust | None, tell: Callable[[str], None]
-) -> list[str]:
-    """Since when the content exists by outside authorities; gives what they leave unproven."""
+) -> tuple[Times | None, list[str]]:
+    """Since when the content exists by outside authorities, and what they leave unproven."""
     known = trust.authorities if trust is not None else ()
     if log is None:
-        return ["no time-stamp token 无可信时间戳"] if known else []
+        return None, ["no time-stamp token 无可信时间戳"] if known else []
     times = stamp_evidence.check(bundle, (log.head, log.key), log.last, known)
     counts = [f"{count} of {name}" for name, count in times.counts.items()]
     if times.others:
@@ -123,8 +196,8 @@ def timestamps(
         before += f", everything here before {times.all_before.before:%Y-%m-%dT%H:%M:%SZ}"
     tell(f"5 timestamps    {', '.join(counts) or 'no tokens'}{before}")
     if not known or times.all_before is not None:
-        return []
-    return ["no time-stamp token covers all of this month 可信时间戳未覆盖全月"]
+        return times, []
+    return times, ["no time-stamp token covers all of this month 可信时间戳未覆盖全月"]
 
 
 def reservations(log: Checked | None, trust: Trust | None) -> list[str]:

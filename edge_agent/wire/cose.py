@@ -46,6 +46,9 @@ class MessageType(StrEnum):
     APPROVAL = "approval"
     CLOCK_MARK = "clockmark"
     CLOCK_VERDICT = "clockverdict"
+    DAY_CLOSE = "dayclose"
+    MONTH_CLOSE = "monthclose"
+    PERSON_REVOCATION = "personrevocation"
 
 
 class Envelope(NamedTuple):

@@ -13,6 +13,7 @@ from gateway.ingest.cadence import Cadence
 from gateway.ingest.hold import Hold
 from gateway.ingest.marks import Marks, Policy
 from gateway.ledger import Ledger
+from gateway.trust.closed_months import ClosedMonths
 
 Source = tuple[str, str]
 """Site and agent."""
@@ -40,6 +41,7 @@ class Chains:
         self._keys = keys
         self._policy = policy
         self._clock = clock
+        self._months = ClosedMonths(ledger)
         self._chains: dict[Source, Chain] = {}
 
     def __iter__(self) -> Iterator[Chain]:
@@ -56,7 +58,7 @@ class Chains:
 
             head = self._ledger.head(*source)
             last = self._last_batch(source, head.seq)
-            marks = Marks(self._ledger.tree, self._policy, last)
+            marks = Marks(self._ledger.tree, self._policy, last, self._months)
             held = Hold(self._policy.hold_batches, self._policy.hold_bytes)
             cadence = Cadence(
                 self._policy.allowance, last.last_ns if last else None, self._clock.monotonic_ns()
@@ -72,7 +74,7 @@ class Chains:
             return False
         chain.head = head
         last = self._last_batch(chain.source, head.seq)
-        chain.marks = Marks(self._ledger.tree, self._policy, last)
+        chain.marks = Marks(self._ledger.tree, self._policy, last, self._months)
         return True
 
     def knows_config(self, verified: VerifiedBatch) -> bool:

@@ -19,7 +19,6 @@ What was decided is collected: the caller writes ``undurable`` into the ledger, 
 """
 
 import hashlib
-import logging
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
@@ -45,6 +44,7 @@ from gateway.ingest.journal import Journal
 from gateway.ingest.marks import Policy
 from gateway.ledger import Draft, Evidence, ForkedBatch, Ledger, Overflow, Refusal
 from gateway.opening import Opener
+from gateway.trust.closed_months import FLAG
 
 _CADENCE = "cadence"
 
@@ -153,7 +153,7 @@ class Intake:
     def count(self, overflow: Overflow) -> None:
         """Note messages that were dropped before anybody looked at them."""
         self._open.evidence.overflows.append(overflow)
-        self._alarm(overflow.reason, overflow.source, messages=overflow.messages)
+        self._journal.alarm(overflow.reason, overflow.source, messages=overflow.messages)
 
     def undurable(self) -> Evidence:
         """What was decided and has to be written into the ledger before ``take``."""
@@ -210,7 +210,7 @@ class Intake:
         verified = self._opener.verify(message.payload, *source, self._keys)
         chain = self._chains.of(source)
         verdict = self._place(chain, verified, message.received_ns)
-        if verdict is Verdict.ACCEPTED:
+        if verdict in (Verdict.ACCEPTED, Verdict.REPLAY):  # a retry is a replay to this process
             self._place_held(chain)
         return verdict
 
@@ -238,17 +238,19 @@ class Intake:
     def _pass(
         self, chain: Chain, verified: VerifiedBatch, received_ns: int, head: ChainHead
     ) -> Verdict:
-        """Let the chain's next batch in, unless an operator has to decide first."""
+        """Let the next batch in, unless an operator decides first; what may fail stands before the payment."""
         passage = self._gate.judge(verified, received_ns)
         if passage.wait:
-            self._alarm("batch_waits", chain.source, passage.wait, seq=head.seq)
+            self._journal.alarm("batch_waits", chain.source, passage.wait, seq=head.seq)
             return self._hold(chain, verified, received_ns)
+        marks = chain.marks.flags(verified, received_ns)
         if not self._pays(chain, verified, received_ns):
             return self._hold(chain, verified, received_ns)
         chain.head = head
+        chain.marks.follow(verified)
         chain.held.pop(head.seq)
         self._chains.fresh_hashes[chain.source, head.seq] = head.sha256
-        flags = (*verified.flags, *chain.marks.flags(verified, received_ns), *passage.flags)
+        flags = (*verified.flags, *marks, *passage.flags)
         verified = replace(verified, flags=flags)
         self._open.evidence.batches.append((verified, received_ns))
         self._open.progressed.add(chain.source)
@@ -257,7 +259,8 @@ class Intake:
             draft = Draft("keychange", *chain.source, verified.raw, received_ns)
             self._open.evidence.documents.append(draft)
         if flags:
-            self._alarm("batch_flagged", chain.source, " ".join(flags), seq=head.seq)
+            event = "late_for_closed_month" if FLAG in flags else "batch_flagged"
+            self._journal.alarm(event, chain.source, " ".join(flags), seq=head.seq)
         return Verdict.ACCEPTED
 
     def _pays(self, chain: Chain, verified: VerifiedBatch, received_ns: int) -> bool:
@@ -267,8 +270,8 @@ class Intake:
             self._short.discard(chain.source)
             return True
         if chain.source not in self._short:
-            self._short.add(chain.source)
             self._beyond(chain, verified.raw, received_ns)
+        self._short.add(chain.source)
         return False
 
     def _beyond(self, chain: Chain, raw: bytes, received_ns: int) -> None:
@@ -291,13 +294,13 @@ class Intake:
     def _hold(self, chain: Chain, verified: VerifiedBatch, received_ns: int) -> Verdict:
         seq = verified.batch.seq
         if self._frozen(chain.source):
-            self._alarm("agent_frozen", chain.source, seq=seq)
+            self._journal.alarm("agent_frozen", chain.source, seq=seq)
             return Verdict.FROZEN
         waiting = chain.held.get(seq)
         if waiting is None:
             if chain.held.put(verified, received_ns):
                 return Verdict.HELD
-            self._alarm("hold_full", chain.source, seq=seq)
+            self._journal.alarm("hold_full", chain.source, seq=seq)
             return Verdict.NO_ROOM
         if waiting[0].sha256 == verified.sha256:
             return Verdict.HELD
@@ -313,13 +316,16 @@ class Intake:
             else:
                 self._beyond(chain, verified.raw, received_ns)
         chain.held.clear()
-        self._alarm("fork", chain.source, why=why)
+        self._journal.alarm("fork", chain.source, why=why)
         return Verdict.FORK
 
     def _config(self, source: Source, config: cose.Verified, received_ns: int) -> Verdict:
         digest = hashlib.sha256(config.payload).digest()
         chain = self._chains.of(source)
-        if self._ledger.config(*source, digest) is None:
+        is_paid = (source, digest) in self._chains.fresh_configs
+        if is_paid:  # the ledger failed behind the payment, and this is the retry
+            self._place_held(chain)
+        elif self._ledger.config(*source, digest) is None:
             if not chain.cadence.pay(len(config.raw), self._clock.monotonic_ns()):
                 self._beyond(chain, config.raw, received_ns)
                 return Verdict.NO_ROOM
@@ -335,14 +341,8 @@ class Intake:
         self._open.evidence.refusals.append(
             Refusal(reason, message.topic, message.payload, message.received_ns, source)
         )
-        self._alarm("message_refused", source, reason, topic=message.topic, why=why)
+        self._journal.alarm("message_refused", source, reason, topic=message.topic, why=why)
         return Verdict.REFUSED
 
     def _frozen(self, source: Source) -> bool:
         return self._open.freezes(source) or self._ledger.is_frozen(*source)
-
-    def _alarm(self, event: str, source: Source, reason: str = "", **fields: object) -> None:
-        name = "/".join(source)
-        if reason:
-            fields = {"reason": reason, **fields}
-        self._journal.limited(logging.WARNING, event, f"{name} {reason}", agent=name, **fields)

@@ -38,6 +38,15 @@ class Journal:
         more = {"left_out": left_out} if left_out else {}
         self.event(level, event, **fields, **more)
 
+    def alarm(
+        self, event: str, source: tuple[str, str], reason: str = "", **fields: object
+    ) -> None:
+        """A warning about an agent, limited by agent and reason."""
+        name = "/".join(source)
+        if reason:
+            fields = {"reason": reason, **fields}
+        self.limited(logging.WARNING, event, f"{name} {reason}", agent=name, **fields)
+
 
 def _plain(value: object) -> str:
     text = str(value)[:_VALUE_CHARACTERS]

@@ -43,6 +43,9 @@ class LogKeeper:
                 if made is not None:
                     journal.event(logging.INFO, "checkpoint", size=made.size, root=made.root.hex())
                     self.told()
+                days = self.checkpointer.days
+                if days is not None and days.problem:
+                    journal.limited(logging.ERROR, "days_not_closed", "", problem=days.problem)
                 await self.witness(journal)
             except StoreError as error:
                 journal.event(logging.ERROR, "checkpoint_failed", error=error)

@@ -11,6 +11,7 @@ from edge_agent.wire import clock_rules
 from edge_agent.wire.batch import Batch, VerifiedBatch
 from gateway.ingest.cadence import Allowance
 from gateway.ledger import Tree
+from gateway.trust.closed_months import FLAG, ClosedMonths
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,15 +36,22 @@ class Policy:
 class Marks:
     """What one agent's next batch is held against besides the chain."""
 
-    def __init__(self, tree: Tree, policy: Policy, last: Batch | None) -> None:
+    def __init__(
+        self, tree: Tree, policy: Policy, last: Batch | None, months: ClosedMonths
+    ) -> None:
         """Go on from the agent's last batch in the ledger, None before the first."""
         self._tree = tree
+        self._months = months
         self._policy = policy
         self._clock = clock_rules.mark(last) if last else None
         self._log = last.log if last else None
 
     def flags(self, verified: VerifiedBatch, received_ns: int) -> tuple[str, ...]:
-        """The marks of the agent's next batch, which is accepted; it is remembered."""
+        """The marks that the agent's next batch gets; nothing is remembered yet.
+
+        Raises:
+            StoreError: the ledger cannot be read now.
+        """
         if any(flag.startswith("body_") for flag in verified.flags):
             return ()
         batch = verified.batch
@@ -51,8 +59,16 @@ class Marks:
             *self._time_flags(batch, received_ns),
             *self._clock_flags(batch),
             *self._log_flags(batch),
+            *((FLAG,) if self._months.late_for(batch) else ()),
         )
         return tuple(dict.fromkeys(found))
+
+    def follow(self, verified: VerifiedBatch) -> None:
+        """Remember the batch as the agent's last one: it is accepted."""
+        if any(flag.startswith("body_") for flag in verified.flags):
+            return
+        self._clock = clock_rules.following(self._clock, verified.batch)
+        self._log = verified.batch.log or self._log
 
     def news_of_log(self) -> tuple[str | None, tuple[bytes, ...] | None]:
         """The newest checkpoint, when the last batch does not carry it, and its proof from there."""
@@ -79,7 +95,6 @@ class Marks:
         flags = clock_rules.own_flags(batch, drift_ppm)
         if drift_ppm is not None and before is not None:
             flags += clock_rules.chain_flags(before, batch, drift_ppm)
-        self._clock = clock_rules.following(before, batch)
         return flags
 
     def _log_flags(self, batch: Batch) -> tuple[str, ...]:
@@ -87,6 +102,5 @@ class Marks:
         seen = batch.log
         if seen is None or seen == self._log:
             return ()
-        self._log = seen
         is_ours = seen[0] <= self._tree.size() and self._tree.root(seen[0]) == seen[1]
         return () if is_ours else (LogConflict.reason,)

@@ -6,7 +6,7 @@ into the store twice changes nothing.
 
 import logging
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 
 from edge_agent.clock import Clock
@@ -45,6 +45,11 @@ class Recorder:
         self._overflows: deque[Overflow] = deque()
         self._done = Decisions()
         self._unprojected: list[Projection] = []
+        self._before_writing: Callable[[int], object] = lambda _now_ns: None
+
+    def before_writing(self, act: Callable[[int], object]) -> None:
+        """Do this, given the time [ns UTC], each time before new evidence is written."""
+        self._before_writing = act
 
     def put(self, arrived: Iterable[Message], overflows: Iterable[Overflow] = ()) -> None:
         """Take messages in, and counts of dropped ones; ``commit`` works on them."""
@@ -69,6 +74,7 @@ class Recorder:
             self._intake.count(self._overflows.popleft())
         evidence = self._intake.undurable()
         if evidence:
+            self._before_writing(self._clock.utc_ns())
             self._ledger.write(self._marker.with_marks(evidence))
         decisions = self._intake.take()
         self._marker.written()

@@ -18,7 +18,7 @@ from edge_agent.errors import CarbonError, ConfigError, StoreError
 from edge_agent.service import ServiceManager, report_alive
 from edge_agent.wire import notes
 from edge_agent.wire.keys import KeyRing, Signer, load_signer, public_key
-from gateway.checkpoints import of_config
+from gateway.checkpoints import Checkpointer, of_config
 from gateway.config import GatewayConfig
 from gateway.ingest.cadence import Allowance
 from gateway.ingest.chains import Source
@@ -34,6 +34,7 @@ from gateway.ledger import Ledger
 from gateway.stamps import Stamper
 from gateway.store import open_store
 from gateway.timestamp_http import clients
+from gateway.trust import revoked_people
 from gateway.trust.approvals import approved
 from gateway.trust.keybook import open_keybook
 from gateway.trust.people import load_people
@@ -56,11 +57,12 @@ async def serve(config: GatewayConfig, clock: Clock) -> None:
     signer = load_signer(config.keys.ack)
     loop = asyncio.get_running_loop()
     with ThreadPoolExecutor(1, thread_name_prefix="ledger") as executor:
-        recorder, keys = await loop.run_in_executor(executor, _open, config, signer, clock)
+        opened = await loop.run_in_executor(executor, _open, config, signer, clock)
+        recorder, keys, checkpointer = opened
         try:
             service = _Service(config, recorder, executor, clock)
             keeper = LogKeeper(
-                of_config(recorder.ledger, config),
+                checkpointer,
                 witnesses(config),
                 executor,
                 clock,
@@ -75,8 +77,10 @@ async def serve(config: GatewayConfig, clock: Clock) -> None:
             await loop.run_in_executor(executor, recorder.close)
 
 
-def _open(config: GatewayConfig, signer: Signer, clock: Clock) -> tuple[Recorder, KeyRing]:
-    """Ledger, keys in force, store and intake as configured."""
+def _open(
+    config: GatewayConfig, signer: Signer, clock: Clock
+) -> tuple[Recorder, KeyRing, Checkpointer]:
+    """Ledger, keys in force, store and intake as configured; the recorder closes days before it writes."""
     ledger = Ledger(
         config.ledger_path,
         quarantine_messages=config.quarantine.messages,
@@ -94,10 +98,14 @@ def _open(config: GatewayConfig, signer: Signer, clock: Clock) -> tuple[Recorder
         allowance=Allowance(**config.cadence.model_dump()),
     )
     people = load_people(config)
+    revoked_people.note(ledger, people, signer, clock.utc_ns())
     required = config.approval == "required"
     approvals = partial(approved, ledger, people) if required else None
     intake = Intake(ledger, keys, policy, clock, approvals)
-    return Recorder(intake, ledger, open_store(config), signer, clock), keys
+    recorder = Recorder(intake, ledger, open_store(config), signer, clock)
+    checkpointer = of_config(ledger, config)
+    recorder.before_writing(checkpointer.close_days)
+    return recorder, keys, checkpointer
 
 
 def witnesses(config: GatewayConfig) -> list[WitnessClient]:

@@ -86,6 +86,26 @@ class Documents:
             row = self._db.execute(query, (kind, site, id_)).fetchone()
         return Document(*row) if row else None
 
+    def last_of(self, kind: str, site: str) -> Document | None:
+        """The last version of the document with the highest id, as of the newest day."""
+        query = (
+            f"SELECT {_COLUMNS} FROM documents WHERE kind = ? AND site = ?"  # noqa: S608  a constant list of columns
+            " ORDER BY id DESC, version DESC LIMIT 1"
+        )
+        with schema.stored():
+            row = self._db.execute(query, (kind, site)).fetchone()
+        return Document(*row) if row else None
+
+    def of_kind(self, kind: str, site: str) -> Iterator[Document]:
+        """A site's documents of one kind by id and version, without a look at any other."""
+        query = (
+            f"SELECT {_COLUMNS} FROM documents WHERE kind = ? AND site = ?"  # noqa: S608  a constant list of columns
+            " ORDER BY id, version"
+        )
+        with schema.stored():
+            for row in self._db.execute(query, (kind, site)).fetchall():
+                yield Document(*row)
+
     def last_number(self) -> int:
         """Number of the last document, 0 before the first: tells cheaply whether there is news."""
         with schema.stored():

@@ -14,6 +14,8 @@ from gateway.ledger.entries import LedgerRow, QuarantineCount
 from gateway.ledger.tree import Tree
 
 _PAGE_ROWS = 256
+_QUARTER_NS = 900 * 10**9
+_Y2000_NS = 946_684_800 * 10**9
 _MAX_SPAN_NS = 24 * 3600 * 10**9
 _LAST_NS = 2**63 - 1
 _LAST_SEQ = 2**53
@@ -137,6 +139,24 @@ class Reader:
             "SELECT min(t0), max(t1) FROM batches WHERE site = ? AND agent = ?", (site, agent)
         )
         return None if first is None else (first, last)
+
+    def quarters(
+        self, site: str, agent: str, first_seq: int, last_seq: int
+    ) -> list[tuple[int, int, int]]:
+        """Of a range's batches with a good body, the quarter hours of their first and last time [ns UTC].
+
+        With each pair, how many batches have it. Times before 2000 are not rounded: then days began at odd
+        minutes somewhere.
+        """
+        query = (
+            "SELECT t0 - (t0 % ?1 + ?1) % ?1 AS low, t1 - (t1 % ?1 + ?1) % ?1 AS high, count(*)"
+            " FROM batches WHERE site = ?2 AND agent = ?3 AND seq BETWEEN ?4 AND ?5"
+            " AND t0 >= ?6 AND t0 < ?7 AND instr(flags, 'body_') = 0 GROUP BY low, high"
+        )
+        place = (site, agent, first_seq, last_seq)
+        old = self._all(query, (1, *place, -_LAST_NS, _Y2000_NS))
+        rows = self._all(query, (_QUARTER_NS, *place, _Y2000_NS, _LAST_NS))
+        return [(low, high, count) for low, high, count in (*old, *rows)]
 
     def contiguous(self, site: str, agent: str) -> bool:
         """Whether the agent's batches are 1, 2, 3 ... without a hole."""

@@ -157,6 +157,11 @@ class Tree:
         query = "SELECT size, root, at_ns, note, key FROM checkpoints WHERE size >= ? ORDER BY size"
         return [Checkpoint(*row) for row in self._all(query, size)]
 
+    def size_before(self, at_ns: int) -> int:
+        """Size of the last checkpoint that was made before a time [ns UTC]; 0 when there is none."""
+        query = "SELECT coalesce(max(size), 0) FROM checkpoints WHERE at_ns < ?"
+        return int(self._all(query, at_ns)[0][0])
+
     def has_closed_day(self, size: int) -> bool:
         """Whether a checkpoint of at least a size closes a plant day."""
         query = "SELECT 1 FROM checkpoints WHERE size >= ? AND instr(note, ?) LIMIT 1"

@@ -1,7 +1,8 @@
 """The writing side of the ledger."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from edge_agent.errors import Replay
@@ -42,6 +43,16 @@ class Ledger(Reader):
         if not self.tree.size():
             with schema.transaction(self._db):
                 self._plant()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Until the end everything added here is one step, all or nothing, durable on leaving.
+
+        Raises:
+            StoreError: the file cannot be written now.
+        """
+        with self._packer.forgetting(), schema.transaction(self._db):
+            yield
 
     def append(self, entries: Sequence[tuple[VerifiedBatch, int]]) -> None:
         """Add batches with their receive times, all or none, durable on return.

@@ -33,8 +33,15 @@ def compare(plain: Any, bundle: Bundle, record: Any) -> None:
         raise BundleError(message) from error
     xlsx = bundle.files["report.xlsx"]
     sheet = _of_sheet(lambda: _sheet_figures(xlsx))
-    ours = cbor.decode(render.month_record(plain))["values"]
+    recomputed = cbor.decode(render.month_record(plain))
+    ours = recomputed["values"]
     _compare_record(ours, record)
+    if record.get("counted") != recomputed["counted"]:
+        message = (
+            f"month.cbor: counts {record.get('counted')}, by the records of closed days it is "
+            f"{recomputed['counted']}"
+        )
+        raise BundleError(message)
     theirs = report["parameters"]
     if len(theirs) != len(ours) or len(sheet) < len(ours):
         message = (

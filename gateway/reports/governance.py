@@ -14,6 +14,7 @@ from gateway.decisions import Paper
 from gateway.evidence import KeyUse
 from gateway.trust import clocks, statements
 from gateway.trust.keyfold import KEYCHANGE
+from gateway.trust.own_records import MONTH, PERSON
 
 TITLES: Mapping[str, tuple[str, str]] = {
     "enrol": ("密钥登记", "key enrolled"),
@@ -24,6 +25,8 @@ TITLES: Mapping[str, tuple[str, str]] = {
     "approval": ("配置批准", "configuration approved"),
     "clock_mark": ("时钟超前标记", "clock ahead marked"),
     "clock_verdict": ("时钟超前裁定", "batches of a clock ahead decided"),
+    "person_revoke": ("人员密钥吊销", "person's key revoked"),
+    "month": ("月度关账", "month closed"),
 }
 """Kinds of decisions in Chinese and English."""
 
@@ -86,14 +89,22 @@ def _about(kind: str, said: Mapping[str, Any]) -> str:
         return f"configuration {said['config'].hex()} of {said['author']}{clause}"
     if kind in (clocks.MARK, clocks.VERDICT):
         return _about_clocks(kind, said)
+    if kind in (MONTH, PERSON):
+        return _about_own(kind, said)
     if kind == "enrol":
         return f"key of SHA-256 {key_id(said['spki']).hex()}"
-    key = f"key of SHA-256 {said['kid'].hex()}"
+    rest = f"batches {said['first_seq']}-{said['last_seq']}" if kind == "relabel" else ""
     if kind == "revoke":
-        return f"{key}, good up to batch {said['last_good_seq']}"
+        rest = f"good up to batch {said['last_good_seq']}"
     if kind == "release":
-        return f"{key}, up to batch {said['last_seq']}"
-    return f"{key}, batches {said['first_seq']}-{said['last_seq']}"
+        rest = f"up to batch {said['last_seq']}"
+    return f"key of SHA-256 {said['kid'].hex()}, {rest}"
+
+
+def _about_own(kind: str, said: Mapping[str, Any]) -> str:
+    if kind == MONTH:
+        return f"{said['month']}, manifest of SHA-256 {said['manifest'].hex()}"
+    return f"key of SHA-256 {said['kid'].hex()} of {said['name']}"
 
 
 def _about_clocks(kind: str, said: Mapping[str, Any]) -> str:

@@ -184,12 +184,22 @@ def month_record(plain: Any) -> bytes:
             "format": FORMAT,
             "site": plain["site"],
             "month": plain["month"],
+            "counted": counted(plain),
             "values": [
                 [item["id"], item["scope"], item["value"], item["reported"]]
                 for item in plain["parameters"]
             ],
         }
     )
+
+
+def counted(plain: Any) -> list[Any] | None:
+    """The rule of what the month counts: all that came until this day was closed, with this leaf last.
+
+    None where no day is closed: then all batches that are named, and nothing is said of others.
+    """
+    days = plain["governance"].get("days", [])
+    return [days[-1]["day"], days[-1]["last"]] if days else None
 
 
 def to_xlsx(plain: Any) -> bytes:
@@ -342,6 +352,12 @@ def _effects_sheet(sheet: Worksheet, plain: Any) -> None:
             sheet.cell(row, column).number_format = number_format
 
 
+def _day(one: Any) -> str:
+    """What the log holds of a closed day."""
+    leaves = f"leaves {one['first']}-{one['last']}" if one["first"] <= one["last"] else "no leaf"
+    return f"{leaves}, checkpoint of {one['size']}, {one['batches']} batches of this month"
+
+
 def _evidence_sheet(sheet: Worksheet, plain: Any) -> None:
     sheet.column_dimensions["A"].width = 28
     sheet.column_dimensions["B"].width = 120
@@ -350,6 +366,11 @@ def _evidence_sheet(sheet: Worksheet, plain: Any) -> None:
         text = f"{item['first_seq']}-{item['last_seq']} ({item['batches']})  root {item['root']}"
         rows.append((f"agent {item['agent']}", text))
         rows.append(("configuration SHA-256 配置", item["config_sha256"]))
+    rows += [
+        (f"day closed 日结 {one['day']}", _day(one)) for one in plain["governance"].get("days", [])
+    ]
+    if last := counted(plain):
+        rows.append(("counted 计入范围", f"what came until {last[0]} was closed, leaf {last[1]}"))
     rows += [("reservation 保留意见", text) for text in plain["reservations"]]
     for row, (left, right) in enumerate(rows, start=1):
         sheet.cell(row, 1, cell(left)).alignment = layout.WRAPPED

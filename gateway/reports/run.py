@@ -16,7 +16,17 @@ from edge_agent.errors import CarbonError
 from edge_agent.readings import Event, Record
 from edge_agent.wire import cbor
 from edge_agent.wire.keys import KeyRing, PublicKey, Signer, public_key
-from gateway import bundle, decisions, lab, leaf_list, log_evidence, month, stamp_evidence
+from gateway import (
+    bundle,
+    day_evidence,
+    day_records,
+    decisions,
+    lab,
+    leaf_list,
+    log_evidence,
+    month,
+    stamp_evidence,
+)
 from gateway.evidence import (
     BatchRange,
     BatchReader,
@@ -145,10 +155,11 @@ def _prepare(
     proof = prove(ledger, site, month_name, files)
     files |= decisions.pack(ledger.documents.all(*decisions.FOLDERS, site=site))
     papers = decisions.read(bundle.Bundle(files), site)
-    told = governance.to_plain(papers, proof.reader.marks.keys)
-    plain = render.to_plain(proof.month, proof.configuration, proof.ranges, told)
     files |= _papers(ledger, proof.papers)
-    files |= _log(ledger, site, proof, files)
+    packed, days = _log(ledger, site, proof, files)
+    files |= packed
+    told = governance.to_plain(papers, proof.reader.marks.keys) | {"days": days}
+    plain = render.to_plain(proof.month, proof.configuration, proof.ranges, told)
     _compare(plain, _from_store(store, site, proof), proof)
     files |= {
         "month.cbor": render.month_record(plain),
@@ -166,28 +177,40 @@ def _prepare(
 
 def _log(
     ledger: LedgerReader, site: str, proof: Proof, files: Mapping[str, bytes]
-) -> dict[str, bytes]:
-    """The log's proof of everything signed, when a checkpoint covers it.
+) -> tuple[dict[str, bytes], list[dict[str, Any]]]:
+    """The log's proof of everything signed, when a checkpoint covers it, and the days in it.
 
-    Of the checkpoints that do, the oldest one that is witnessed and stamped, or what comes near.
+    Of the checkpoints that do, the newest one that is witnessed and stamped, or what comes near:
+    it covers most records of days, and so says most of what came late.
     """
     leaves = log_evidence.leaves_of(site, proof.ranges, files)
     leaves |= decisions.leaves(decisions.read(bundle.Bundle(dict(files)), site))
     leaves |= lab.leaves(proof.papers)
-    indexes = [ledger.tree.index_of(leaf) for leaf in leaves.values()]
     tree = ledger.tree
-    known = [index or 0 for index in indexes]
+    places = {name: tree.index_of(leaf) or 0 for name, leaf in leaves.items()}
     stamped = {stamp.size for stamp in tree.stamps()}
-    covering = tree.checkpoints(max(known) + 1)
+    covering = tree.checkpoints(max(places.values()) + 1)
     if not covering:
-        return {}
+        return {}, []
     made = min(
         covering,
-        key=lambda one: (not tree.cosignatures(one.size), one.size not in stamped, one.size),
+        key=lambda one: (
+            not tree.cosignatures(one.size),
+            one.size not in stamped,
+            one.size > leaf_list.MOST_LEAVES,
+            -one.size,
+        ),
     )
-    packed = log_evidence.pack(tree, made.size, made.note, made.key, leaves)
+    lowest = min(places[f"{one.agent}/{one.first_seq}"] for one in proof.ranges)
+    records = day_records.of_site(ledger.documents.of_kind(day_records.KIND, site))
+    run = day_evidence.run(records, tree, lowest, made.size)
+    packed = day_evidence.pack(run, tree, made.size)
+    days = day_evidence.read(bundle.Bundle(packed))
+    leaves |= day_evidence.leaves(days)
+    packed |= log_evidence.pack(tree, made.size, made.note, made.key, leaves)
     packed |= leaf_list.pack(tree, made.size)
-    return packed | stamp_evidence.pack(tree, made.size, min(known))
+    packed |= stamp_evidence.pack(tree, made.size, min(places.values()))
+    return packed, day_evidence.of_month(days, proof.ranges, places, proof.month.end_ns)
 
 
 def _papers(ledger: LedgerReader, papers: Papers) -> dict[str, bytes]:

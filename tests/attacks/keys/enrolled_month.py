@@ -15,7 +15,7 @@ from edge_agent import config as config_
 from edge_agent.pipeline import Pipeline
 from edge_agent.pipeline.parts import cut
 from edge_agent.pipeline.series import to_plain
-from edge_agent.readings import Sample
+from edge_agent.readings import Columns, Sample
 from edge_agent.wire import batch as wire_batch
 from edge_agent.wire import cbor, notes
 from edge_agent.wire import enrolment as wire_enrolment
@@ -24,6 +24,7 @@ from edge_agent.wire.chain import ChainHead
 from edge_agent.wire.keys import public_key
 from gateway import lab, trust_file
 from gateway.checkpoints import Checkpointer
+from gateway.day_closing import DayCloser
 from gateway.ingest import Verdict
 from gateway.month import Entry
 from gateway.reports import run as reports
@@ -36,6 +37,8 @@ from gateway.trust.persons import People, Person
 NS = 10**9
 T0 = 1_790_784_000 * NS  # 2026-10-01 00:00 in Shanghai
 DAY = 86_400 * NS
+HOUR = 3_600 * NS
+NOVEMBER = T0 + 31 * DAY
 ORIGIN, WITNESS = "carbon-log/test", "witness.example"
 PLANTS = Path(__file__).resolve().parents[3] / "configs/plants"
 FIRST_KEY, SECOND_KEY, ANALYST, GATEWAY, LOG, SEEN = (key(n) for n in range(20, 26))
@@ -192,6 +195,58 @@ class EnrolledMonth:
         path = self.folder / "trust.toml"
         path.write_text(self.trust_text(**changes), encoding="utf-8")
         return trust_file.load(path)
+
+
+class LaterMonth(EnrolledMonth):
+    """The same month; the agent is silent for its rest and comes back in November."""
+
+    def state(self):
+        if not hasattr(self, "later"):
+            self.later = [self.send(NOVEMBER + days * DAY, days) for days in (9, 10)]
+        super().state()
+
+    def send(self, first_ns, value, received_ns=None):
+        columns = Columns(("line1.current",), [0], [first_ns], [float(value)], [0])
+        seq = self.head.seq + 1
+        effect = next(iter(self.store.read_events(SITE, 0, 2**62, ["effect_ended"])))
+        events = [effect | {"t": first_ns, "end": first_ns, "start": T0 + HOUR}]
+        made = Batch(
+            SITE, AGENT, seq, self.head.sha256, bytes(16), first_ns, first_ns + 60 * NS,
+            (first_ns - T0 + DAY, first_ns - T0 + DAY + 60 * NS), ClockState("ntp", sync=True),
+            config_.digest(self.documents[1]), "edge-agent/test", columns, events,
+        )  # fmt: skip
+        raw = wire_batch.sign(made, SECOND_KEY)
+        self.plant.clock.now_ns = received_ns or first_ns + 120 * NS
+        assert self.plant.offer(raw) is Verdict.ACCEPTED, self.plant.reasons()
+        self.keep(Projection(SITE, AGENT, seq, columns, events))
+        self.head = ChainHead(seq, hashlib.sha256(raw).digest())
+        return seq
+
+
+class ClosedMonth(LaterMonth):
+    """The later month whose days are closed; the last batch holds times of October, on November 12."""
+
+    def state(self):
+        self.maker = Checkpointer(
+            self.ledger, LOG, ORIGIN, 3_600, DayCloser(self.ledger, GATEWAY, 300)
+        )
+        self.close_until(9)
+        self.later = [self.send(NOVEMBER + 8 * DAY, 1)]
+        self.close_until(10)
+        self.later.append(self.send(NOVEMBER + 9 * DAY, 2))
+        self.close_until(12)
+        self.late = self.send(T0 + 4 * DAY, 3, NOVEMBER + 11 * DAY + 7 * HOUR)
+        self.close_until(14)
+        made = self.maker.now(self.plant.clock.now_ns)
+        head, _ = notes.parse(made.note)
+        self.ledger.tree.add_cosignature(made.size, WITNESS, notes.cosign(head, WITNESS, SEEN, 7))
+
+    def close_until(self, day):
+        """Five seconds into each day until that of November: what is over is closed."""
+        while self.plant.clock.now_ns < NOVEMBER + (day - 1) * DAY:
+            since = (self.plant.clock.now_ns - T0) // DAY + 1
+            self.plant.clock.now_ns = T0 + since * DAY + 5 * NS
+            self.maker.tick(self.plant.clock.now_ns)
 
 
 def _person(one):

@@ -1,17 +1,22 @@
 """A month whose first or last batches a gateway cuts off, and which batches an honest one takes (row 78)."""
 
-import hashlib
 from dataclasses import replace
 
 import pytest
-from enrolled_month import AGENT, DAY, GATEWAY, NS, SECOND_KEY, SITE, T0, EnrolledMonth
+from enrolled_month import (
+    AGENT,
+    DAY,
+    GATEWAY,
+    NOVEMBER,
+    NS,
+    SITE,
+    T0,
+    EnrolledMonth,
+    LaterMonth,
+)
 from enrolled_plant import Plant, after, batch
 
-from edge_agent import config as config_
-from edge_agent.readings import Columns
-from edge_agent.wire import batch as wire_batch
 from edge_agent.wire import cbor
-from edge_agent.wire.batch import Batch, ClockState
 from edge_agent.wire.chain import ChainHead
 from gateway import bundle as bundle_
 from gateway import decisions, lab, leaf_list, log_evidence
@@ -20,37 +25,9 @@ from gateway.evidence import BatchRange, BatchReader, replay
 from gateway.ingest import Verdict
 from gateway.leaf_list import Complete, check_stretch
 from gateway.reports.stretch import stretch
-from gateway.store.base import Projection
 from gateway.verify import verify
 
-NOVEMBER = T0 + 31 * DAY
 HOUR = 3_600 * NS
-
-
-class LaterMonth(EnrolledMonth):
-    """The same month; the agent is silent for its rest and comes back in November."""
-
-    def state(self):
-        if not hasattr(self, "later"):
-            self.later = [self.send(NOVEMBER + days * DAY, days) for days in (9, 10)]
-        super().state()
-
-    def send(self, first_ns, value):
-        columns = Columns(("line1.current",), [0], [first_ns], [float(value)], [0])
-        seq = self.head.seq + 1
-        effect = next(iter(self.store.read_events(SITE, 0, 2**62, ["effect_ended"])))
-        events = [effect | {"t": first_ns, "end": first_ns, "start": T0 + HOUR}]
-        made = Batch(
-            SITE, AGENT, seq, self.head.sha256, bytes(16), first_ns, first_ns + 60 * NS,
-            (first_ns - T0 + DAY, first_ns - T0 + DAY + 60 * NS), ClockState("ntp", sync=True),
-            config_.digest(self.documents[1]), "edge-agent/test", columns, events,
-        )  # fmt: skip
-        raw = wire_batch.sign(made, SECOND_KEY)
-        self.plant.clock.now_ns = first_ns + 120 * NS
-        assert self.plant.offer(raw) is Verdict.ACCEPTED, self.plant.reasons()
-        self.keep(Projection(SITE, AGENT, seq, columns, events))
-        self.head = ChainHead(seq, hashlib.sha256(raw).digest())
-        return seq
 
 
 @pytest.fixture(scope="module")

@@ -21,6 +21,7 @@ from edge_agent.wire.keys import create_signer, public_key
 from gateway import cli, stamps, timestamp
 from gateway import config as config_
 from gateway.checkpoints import Checkpointer
+from gateway.day_closing import DayCloser
 from gateway.ingest.stamping import Stamping
 from gateway.ledger import Draft, Ledger, Stamp
 from gateway.stamps import Stamper
@@ -60,7 +61,8 @@ def ledger(tmp_path):
 
 @pytest.fixture
 def maker(ledger, gateway_signer):
-    return Checkpointer(ledger, gateway_signer, "carbon-log/test", 3_600)
+    days = DayCloser(ledger, gateway_signer, 300)
+    return Checkpointer(ledger, gateway_signer, "carbon-log/test", 3_600, days)
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import pytest
 from edge_agent.calc.windows import to_ns
 from edge_agent.wire import cbor, merkle, notes
 from gateway.checkpoints import Checkpointer
+from gateway.day_closing import DayCloser
 from gateway.ledger import Draft
 
 ORIGIN = "carbon-log/test"
@@ -18,7 +19,8 @@ SITE, AGENT = "al-001", "gw-01"
 
 @pytest.fixture
 def checkpointer(ledger, gateway_signer):
-    return Checkpointer(ledger, gateway_signer, ORIGIN, 3_600)
+    days = DayCloser(ledger, gateway_signer, 300)
+    return Checkpointer(ledger, gateway_signer, ORIGIN, 3_600, days)
 
 
 @pytest.fixture
@@ -34,6 +36,7 @@ def grow(ledger):
 def plant(desk, chain):
     """A site whose configuration says Shanghai, with one batch."""
     content = cbor.encode({"site": SITE, "timezone": "Asia/Shanghai"})
+    desk.clock.now_ns = to_ns(NOON)
     desk.offer(chain.config(content), "config")
     desk.offer(chain.batch(1, config=content))
     desk.settle()
@@ -73,7 +76,8 @@ def test_a_plant_day_is_closed_at_its_midnight_with_its_range(checkpointer, plan
     grow()
     later = checkpointer.tick(to_ns(NOON + 36.5 * HOUR))
     extension = notes.parse(later.note)[0].extension
-    assert extension == (f"day {SITE} 2026-10-02 {start + 1}-{start + 1}",)
+    # the record of the first day is a leaf of the second
+    assert extension == (f"day {SITE} 2026-10-02 {start + 1}-{start + 2}",)
 
 
 def test_days_without_a_running_gateway_are_closed_together(checkpointer, plant, grow):

@@ -1,14 +1,20 @@
 import json
 import sqlite3
+from datetime import UTC, datetime
 
 import pytest
 
+from edge_agent.calc.windows import to_ns
 from edge_agent.wire import batch as wire_batch
-from gateway import cli
+from edge_agent.wire import cbor, cose, keys
+from edge_agent.wire.cose import MessageType
+from gateway import checkpoints, cli, day_records
 from gateway.config import load
-from gateway.ingest import catch_up
+from gateway.ingest import Message, catch_up, service
 from gateway.ledger import Ledger, Refusal
 from gateway.store import open_store
+from gateway.trust import own_records
+from gateway.trust.own_records import PERSON
 
 CONFIG = """\
 state_dir: state
@@ -130,3 +136,62 @@ def test_no_verb_is_a_usage_error(capsys):
     with pytest.raises(SystemExit) as caught:
         cli.main([])
     assert caught.value.code == 2
+
+
+def _in_shanghai(ledger, chain, ring):
+    """The site's configuration, which names its time zone."""
+
+    def find(kid):
+        return ring.find(kid, "al-001", "gw-01").public
+
+    raw = chain.config(cbor.encode({"site": "al-001", "timezone": "Asia/Shanghai"}))
+    ledger.add_config("al-001", "gw-01", cose.verify(raw, MessageType.CONFIG, find), 1)
+
+
+def test_the_gateway_closes_days_and_notes_revocations_when_it_starts(
+    plant, chain, ring, clock, neighbour
+):
+    """Batches came on one day; the gateway starts on a later one, with a revoked person in its file."""
+    (plant.parent / "zhou.pub.pem").write_bytes(neighbour.public_pem())
+    person = (
+        "{name: zhou, public_key: zhou.pub.pem, roles: [analyst], revoked: 2026-01-01T00:00:00Z}"
+    )
+    plant.write_text(f"{CONFIG}people: [{person}]\n", encoding="utf-8")
+    config = load(plant)
+    ledger = Ledger(config.ledger_path)
+    _in_shanghai(ledger, chain, ring)
+    checkpoints.of_config(ledger, config).now(to_ns(datetime(2026, 1, 1, 4, tzinfo=UTC)))
+    clock.now_ns = to_ns(datetime(2026, 1, 3, 4, tzinfo=UTC))
+    recorder, _, _ = service._open(config, keys.load_signer(config.keys.ack), clock)
+    (revoked,) = ledger.documents.of_kind(PERSON, "al-001")
+    assert own_records.unchecked(revoked.raw, PERSON)["name"] == "zhou"
+    head = ledger.head("al-001", "gw-01")
+    raw = chain.batch(head.seq + 1, head.sha256)
+    recorder.put([Message("carbon/v1/al-001/gw-01/batch", raw, clock.now_ns)])
+    recorder.put([Message("carbon/v1/al-001/gw-01/config", chain.config(), clock.now_ns)])
+    recorder.commit()
+    assert ledger.head("al-001", "gw-01").seq == head.seq + 1
+    days = [one.id for one in ledger.documents.of_kind(day_records.KIND, "al-001")]
+    assert days == ["2026-01-01", "2026-01-02"]
+    recorder.close()
+    ledger.close()
+
+
+def test_status_and_log_show_closed_days(plant, chain, ring, capsys):
+    config = load(plant)
+    ledger = Ledger(config.ledger_path)
+    _in_shanghai(ledger, chain, ring)
+    log = checkpoints.of_config(ledger, config)
+    log.now(to_ns(datetime(2026, 1, 1, 4, tzinfo=UTC)))
+    log.tick(to_ns(datetime(2026, 1, 1, 16, 0, 3, tzinfo=UTC)))
+    ledger.close()
+    capsys.readouterr()
+    assert cli.main(["status", str(plant), "--json"]) == 0
+    (day,) = json.loads(capsys.readouterr().out)["days"]
+    assert (day["site"], day["closed_day"], day["checkpoint"]) == ("al-001", "2026-01-01", 8)
+    assert (day["first_leaf"], day["last_leaf"]) == (0, 7)
+    assert cli.main(["status", str(plant)]) == 0
+    assert "site=al-001 closed_day=2026-01-01 first_leaf=0 last_leaf=7" in capsys.readouterr().out
+    assert cli.main(["log", str(plant)]) == 0
+    told = "day  al-001 2026-01-01  leaves 0-7  checkpoint 8  closed 2026-01-01T16:00:03+00:00"
+    assert told in capsys.readouterr().out

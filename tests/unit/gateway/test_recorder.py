@@ -1,3 +1,4 @@
+import hashlib
 import json
 import sqlite3
 
@@ -8,6 +9,7 @@ from edge_agent.wire import messages, topics
 from edge_agent.wire.keys import public_key
 from gateway import audit
 from gateway.ingest import Intake, Message, Policy, catch_up
+from gateway.ingest.cadence import Allowance
 from gateway.ingest.journal import Journal
 from gateway.ingest.recorder import Recorder
 
@@ -92,6 +94,52 @@ def test_a_failing_disk_loses_nothing_and_acks_nothing(
     assert [row.raw for row in ledger.batches(*SOURCE)] == made
     assert [count.messages for count in ledger.quarantine_counts()] == [1]
     assert audit.compare(ledger, store, SITE) == []
+
+
+def saved_ns(recorder):
+    return recorder.intake._chains.of(SOURCE).cadence._saved_ns
+
+
+@pytest.mark.parametrize("failing", [None, "tree", "is_frozen", "write"])
+def test_what_is_tried_again_after_a_failure_is_paid_for_once(
+    ledger, store, chain, make_recorder, failing
+):
+    """A batch that carries a head of the log and one that it frees, whatever fails on the way."""
+    flaky = Flaky(ledger, "is_frozen", "write")
+    recorder = make_recorder(flaky, store)
+    arrive(recorder, chain.config(), kind="config")
+    recorder.commit()
+    tree, size = Flaky(ledger.tree, "root"), ledger.tree.size()
+    recorder.intake._chains.of(SOURCE).marks._tree = tree
+    first = chain.batch(1, log=(size, ledger.tree.root()))
+    second = chain.batch(2, hashlib.sha256(first).digest(), log=(size, ledger.tree.root()))
+    arrive(recorder, second, first)
+    (tree if failing == "tree" else flaky).failures = 3 if failing else 0
+    for _ in range(3 if failing else 0):
+        with pytest.raises(StoreError):
+            recorder.commit()
+    assert recorder.commit().progressed == {SOURCE}
+    assert [row.raw for row in ledger.batches(*SOURCE)] == [first, second]
+    # the minute that the second batch covers pays for the first one
+    full_ns = Allowance().burst_hours * 3_600 * 10**9
+    assert saved_ns(recorder) == full_ns - Allowance().price_ns(len(second))
+
+
+def test_a_configuration_that_is_tried_again_is_paid_for_once(ledger, store, chain, make_recorder):
+    flaky = Flaky(ledger, "is_frozen")
+    recorder = make_recorder(flaky, store)
+    arrive(recorder, chain.batch(1))
+    recorder.commit()
+    before_ns = saved_ns(recorder)
+    arrive(recorder, chain.config(), kind="config")
+    flaky.failures = 3
+    for _ in range(3):
+        with pytest.raises(StoreError):
+            recorder.commit()
+    recorder.commit()
+    assert ledger.head(*SOURCE).seq == 1
+    prices = [Allowance().price_ns(len(raw)) for raw in (chain.config(), chain.batch(1))]
+    assert saved_ns(recorder) == before_ns - sum(prices)
 
 
 def test_a_stop_between_ledger_and_store_heals_at_the_start(ledger, store, chain, make_recorder):
