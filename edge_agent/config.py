@@ -40,7 +40,7 @@ _MAX_REPEAT = 2_000
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 class Pkcs11(_Strict):
