@@ -243,6 +243,8 @@ def _expand_repeats(document: Document) -> Document:
     for place, device in enumerate(devices if isinstance(devices, list) else []):
         if not isinstance(device, dict) or not isinstance(device.get("tags"), list):
             continue
+        if not any(isinstance(tag, dict) and "repeat" in tag for tag in device["tags"]):
+            continue
         tags: list[Any] = []
         for number, tag in enumerate(device["tags"]):
             key = ("devices", place, "tags", number)
