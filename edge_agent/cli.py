@@ -1,81 +1,75 @@
-"""``edge-agent``: one function a verb. Exit codes: 0 ok, 1 failed, 2 usage or configuration."""
+"""``edge-agent``: one module a verb. Exit codes: 0 ok, 1 failed, 2 usage or configuration.
+
+Only the module of the verb that is asked for is loaded, so that the agent, which runs for years,
+does not hold what the others need.
+"""
 
 import argparse
-import asyncio
 import logging
-import signal
 import sys
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from typing import Any
 
-from edge_agent import __version__, keys_desk
-from edge_agent import config as config_
-from edge_agent.agent import Agent
-from edge_agent.commands import check, devices, probe, resume, scan, schema, software, status
-from edge_agent.drivers.opcua.cli import add_browse
+from edge_agent import __version__
 from edge_agent.errors import CarbonError, ConfigError, KeyFileError
+from edge_agent.later import Later
 from edge_agent.process import harden
-from edge_agent.state_lock import locked
-from edge_agent.wire import keys
 
 USAGE = 2
+_COMMANDS = "edge_agent.commands"
+_VERBS = {
+    "run": Later(f"{_COMMANDS}.run", "register"),
+    "check": Later(f"{_COMMANDS}.check", "register"),
+    "probe": Later(f"{_COMMANDS}.probe", "register"),
+    "resume-from-ack": Later(f"{_COMMANDS}.resume", "register"),
+    "schema": Later(f"{_COMMANDS}.schema", "register"),
+    "software": Later(f"{_COMMANDS}.software", "register"),
+    "status": Later(f"{_COMMANDS}.status", "register"),
+    "browse": Later("edge_agent.drivers.opcua.cli", "add_browse"),
+    "keys-new": Later(f"{_COMMANDS}.keys_new", "register"),
+}
+_SUBJECTS = {
+    "keys": Later("edge_agent.keys_desk", "add"),
+    "devices": Later(f"{_COMMANDS}.devices", "add"),
+    "scan": Later(f"{_COMMANDS}.scan", "add"),
+}
+"""Those with verbs of their own."""
 
 
-def run(args: argparse.Namespace) -> int:
-    """Run the agent until it is told to stop."""
-    config = config_.load(args.config)
-    with locked(config.state_dir):
-        asyncio.run(_until_stopped(Agent(config)))
-    return 0
-
-
-async def _until_stopped(agent: Agent) -> None:
-    task = asyncio.ensure_future(agent.run())
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, task.cancel)
-    try:
-        await task
-    except asyncio.CancelledError:
-        logging.getLogger(__name__).info("stopped")
-
-
-def keys_new(args: argparse.Namespace) -> int:
-    """Make a new signing key."""
-    signer = keys.create_signer(args.path)
-    print(f"key id {signer.kid.hex()}")
-    print(f"public key {args.path.with_suffix('.pub.pem')}")
-    return 0
-
-
-def _parser() -> argparse.ArgumentParser:
+def _parser(names: Sequence[str]) -> argparse.ArgumentParser:
+    """A parser that knows these verbs and subjects."""
     parser = argparse.ArgumentParser(
         prog="edge-agent", description="Reads plant devices, signs and delivers carbon data."
     )
     parser.add_argument("--version", action="version", version=__version__)
     parser.add_argument("--log-level", default="INFO", help="DEBUG, INFO, WARNING or ERROR")
-    verbs = parser.add_subparsers(dest="verb", required=True)
+    every = ",".join((*_VERBS, *_SUBJECTS))
+    verbs: Any = parser.add_subparsers(dest="verb", required=True, metavar=f"{{{every}}}")
 
     def verb(name: str, function: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
         help_ = (function.__doc__ or "").strip()
-        sub = verbs.add_parser(name, help=help_, description=help_)
+        sub: argparse.ArgumentParser = verbs.add_parser(name, help=help_, description=help_)
         sub.set_defaults(function=function)
         return sub
 
-    verb("run", run).add_argument("config", type=Path, help="the agent's YAML file")
-    for module in (check, probe, resume, schema, software, status):
-        module.register(verb)
-    keys_desk.add(verbs)
-    add_browse(verb)
-    verb("keys-new", keys_new).add_argument("path", type=Path, help="where the key file goes")
-    devices.add(verbs)
-    scan.add(verbs)
+    for name in names:
+        if name in _VERBS:
+            _VERBS[name](verb)
+        else:
+            _SUBJECTS[name](verbs)
     return parser
+
+
+def _named(argv: Sequence[str]) -> list[str]:
+    """The verb that is asked for; all of them where none is, for help and for errors."""
+    known = [*_VERBS, *_SUBJECTS]
+    return next(([word] for word in argv if word in known), known)
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run one verb."""
-    args = _parser().parse_args(argv)
+    words = sys.argv[1:] if argv is None else argv
+    args = _parser(_named(words)).parse_args(words)
     harden()
     logging.basicConfig(
         level=args.log_level.upper(),

@@ -40,7 +40,7 @@ _MAX_REPEAT = 2_000
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 class Pkcs11(_Strict):
@@ -242,6 +242,8 @@ def _expand_repeats(document: Document) -> Document:
     devices = document.value.get("devices")
     for place, device in enumerate(devices if isinstance(devices, list) else []):
         if not isinstance(device, dict) or not isinstance(device.get("tags"), list):
+            continue
+        if not any(isinstance(tag, dict) and "repeat" in tag for tag in device["tags"]):
             continue
         tags: list[Any] = []
         for number, tag in enumerate(device["tags"]):

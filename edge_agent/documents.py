@@ -2,60 +2,34 @@
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from edge_agent import hints
+from edge_agent import hints, yaml_text
 from edge_agent.errors import ConfigError, ConfigErrors
+from edge_agent.yaml_text import LOADER, MOST_DEPTH, Unusual
 
 _MOST_ERRORS = 50
-_LOADER = getattr(
-    yaml, "CSafeLoader", yaml.SafeLoader
-)  # C: a tenth of the time and half the memory
-_MOST_DEPTH = 40
 _NUMBER = re.compile(r"\{n(?::0([1-9])d)?\}")
 Path_ = tuple[str | int, ...]
 Model = TypeVar("Model", bound=BaseModel)
 
 
 @dataclass(frozen=True, slots=True)
-class Document:
-    """A parsed YAML file: its plain value and the line and column of every key, from 1."""
+class Marks:
+    """Line and column of every key of a file, from 1."""
 
-    file: str
-    value: Any
-    lines: dict[Path_, int]
+    lines: dict[Path_, int] = field(default_factory=dict)
     columns: dict[Path_, int] = field(default_factory=dict)
 
-    def line(self, key: Path_) -> int:
-        """Line of a key, or of the nearest key above it that stands in the file."""
-        while key and key not in self.lines:
-            key = key[:-1]
-        return self.lines.get(key, 1)
-
-    def error(self, key: Path_, message: str, right: str = "") -> ConfigError:
-        """A configuration error at a key of this file."""
-        error = ConfigError(
-            message, file=self.file, line=self.line(key), key=dotted(key), right=right
-        )
-        while key and key not in self.columns:
-            key = key[:-1]
-        return error.at_column(self.columns.get(key, 0))
-
-    def rearranged(self, origins: Mapping[Path_, Path_]) -> "Document":
-        """The same file after parts of its value were copied or moved.
-
-        Args:
-            origins: for each new place the place in the file that its keys stand at; the places
-                of the file that share a parent with new ones are forgotten.
-        """
-        if all(new == old for new, old in origins.items()):
-            return self
+    def rearranged(self, origins: Mapping[Path_, Path_]) -> "Marks":
+        """As ``Document.rearranged``."""
         lines, columns = dict(self.lines), dict(self.columns)
         parents = {new[:-1] for new in origins}
         for table, before in ((lines, self.lines), (columns, self.columns)):
@@ -68,7 +42,48 @@ class Document:
             for new, old in origins.items():
                 for key in below.get(old, ()):
                     table[new + key[len(old) :]] = before[key]
-        return Document(self.file, self.value, lines, columns)
+        return Marks(lines, columns)
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A parsed YAML file: its plain value, and where its keys stand.
+
+    ``marks`` are worked out when the first error asks for them: they take far more than the value.
+    """
+
+    file: str
+    value: Any
+    marks: Callable[[], Marks] = Marks
+
+    def line(self, key: Path_) -> int:
+        """Line of a key, or of the nearest key above it that stands in the file."""
+        lines = self.marks().lines
+        while key and key not in lines:
+            key = key[:-1]
+        return lines.get(key, 1)
+
+    def error(self, key: Path_, message: str, right: str = "") -> ConfigError:
+        """A configuration error at a key of this file."""
+        error = ConfigError(
+            message, file=self.file, line=self.line(key), key=dotted(key), right=right
+        )
+        columns = self.marks().columns
+        while key and key not in columns:
+            key = key[:-1]
+        return error.at_column(columns.get(key, 0))
+
+    def rearranged(self, origins: Mapping[Path_, Path_]) -> "Document":
+        """The same file after parts of its value were copied or moved.
+
+        Args:
+            origins: for each new place the place in the file that its keys stand at; the places
+                of the file that share a parent with new ones are forgotten.
+        """
+        if all(new == old for new, old in origins.items()):
+            return self
+        before = self.marks
+        return Document(self.file, self.value, cache(lambda: before().rearranged(origins)))
 
 
 def dotted(key: Path_) -> str:
@@ -86,9 +101,18 @@ def load(path: Path) -> Document:
         ConfigError: unreadable, no YAML, or a key that stands twice.
     """
     text = _text(path)
-    document = Document(str(path), {}, {}, {})
     try:
-        node = yaml.compose(text, Loader=_LOADER)
+        return Document(str(path), yaml_text.plain(text), cache(lambda: _tree(path, text).marks()))
+    except Unusual:
+        return _tree(path, text)
+
+
+def _tree(path: Path, text: str) -> Document:
+    """The document by PyYAML's tree, which knows where everything stands."""
+    marks = Marks()
+    document = Document(str(path), {}, lambda: marks)
+    try:
+        node = yaml.compose(text, Loader=LOADER)
         value = _plain(node, (), document, 0) if node is not None else {}
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
@@ -99,9 +123,9 @@ def load(path: Path) -> Document:
         wrong = ConfigError(message, file=str(path), line=line, right=right)
         raise wrong.at_column(column) from error
     except RecursionError:
-        message = f"is nested more than {_MOST_DEPTH} levels deep"
+        message = f"is nested more than {MOST_DEPTH} levels deep"
         raise ConfigError(message, file=str(path)) from None
-    return Document(str(path), value, document.lines, document.columns)
+    return Document(str(path), value, document.marks)
 
 
 def _text(path: Path) -> str:
@@ -132,11 +156,12 @@ def numbered(text: str, n: int) -> str:
 
 
 def _plain(node: yaml.Node, key: Path_, document: Document, depth: int) -> Any:
-    if depth > _MOST_DEPTH:
-        message = f"is nested more than {_MOST_DEPTH} levels deep"
+    if depth > MOST_DEPTH:
+        message = f"is nested more than {MOST_DEPTH} levels deep"
         raise ConfigError(message, file=document.file, line=node.start_mark.line + 1)
-    document.lines[key] = node.start_mark.line + 1
-    document.columns[key] = node.start_mark.column + 1
+    marks = document.marks()
+    marks.lines[key] = node.start_mark.line + 1
+    marks.columns[key] = node.start_mark.column + 1
     if isinstance(node, yaml.MappingNode):
         return _plain_map(node, key, document, depth)
     if isinstance(node, yaml.SequenceNode):
@@ -153,6 +178,7 @@ def _plain(node: yaml.Node, key: Path_, document: Document, depth: int) -> Any:
 
 def _plain_map(node: yaml.MappingNode, key: Path_, document: Document, depth: int) -> Any:
     plain: dict[str, Any] = {}
+    marks = document.marks()
     for name_node, value_node in node.value:
         mark, name = name_node.start_mark, name_node.value
         if not isinstance(name, str):
@@ -162,8 +188,8 @@ def _plain_map(node: yaml.MappingNode, key: Path_, document: Document, depth: in
             twice = ConfigError(message, file=document.file, line=line, key=dotted((*key, name)))
             raise twice.at_column(mark.column + 1)
         plain[name] = _plain(value_node, (*key, name), document, depth + 1)
-        document.lines[(*key, name)] = mark.line + 1
-        document.columns[(*key, name)] = mark.column + 1
+        marks.lines[(*key, name)] = mark.line + 1
+        marks.columns[(*key, name)] = mark.column + 1
     return plain
 
 
@@ -223,7 +249,9 @@ def _config_error(
     key = tuple(part for part in error["loc"] if _stands(document, part, error["loc"]))
     context = error.get("ctx", {})
     if error["type"] == "value_error":
-        key = key if key in document.lines else key[:-1]  # the tag of a union stands nowhere
+        key = (
+            key if key in document.marks().lines else key[:-1]
+        )  # the tag of a union stands nowhere
         key += getattr(context.get("error"), "key", ())
     is_plain = not isinstance(error["input"], list | dict)
     found = f"; found {error['input']!r}"[:200] if is_plain else ""
@@ -255,7 +283,7 @@ def _stands(document: Document, part: str | int, loc: Path_) -> bool:
     return (
         part == loc[-1]
         or isinstance(part, int)
-        or any(part in known for known in document.lines if len(known) > place - 1)
+        or any(part in known for known in document.marks().lines if len(known) > place - 1)
     )
 
 

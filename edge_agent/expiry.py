@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edge_agent.config import AgentConfig
-from edge_agent.wire import certificates
+from edge_agent.later import Later
 
 log = logging.getLogger(__name__)
+_FILE_WARNING = Later("edge_agent.wire.certificates", "file_warning")
 
 
 def files_of(config: AgentConfig) -> dict[str, Path]:
@@ -35,9 +36,7 @@ class Watch:
     def warnings(self, now_ns: int) -> str:
         """All that is to be said now [ns UTC], empty when nothing is. Reads files: blocking."""
         found = {
-            name: said
-            for name, path in self.files.items()
-            if (said := certificates.file_warning(path, now_ns))
+            name: said for name, path in self.files.items() if (said := _FILE_WARNING(path, now_ns))
         }
         for name, said in found.items():
             if self._told.get(name) != said:

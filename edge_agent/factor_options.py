@@ -15,7 +15,7 @@ Status = Literal["verified", "unverified", "site"]
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 class Chosen(_Strict, Generic[Value]):

@@ -23,7 +23,7 @@ class Override(BaseModel):
     carries the value: a laboratory report, a certificate, a letter of the authority.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     id: str = Field(pattern=r"^[a-z0-9_]+(\.[a-z0-9_]+)+$")
     value: float | str

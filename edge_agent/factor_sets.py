@@ -29,7 +29,7 @@ Problem = tuple[documents.Path_, str, str]
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 class FactorEntry(_Strict):

@@ -14,7 +14,7 @@ class Instrument(BaseModel):
             on its values are UNCERTAIN with reason CALIBRATION.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     maker: str = ""
     model: str = ""
@@ -42,7 +42,7 @@ class Deadband(BaseModel):
             a lost one differ.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     absolute: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     percent: float | None = Field(default=None, gt=0, le=100)

@@ -8,9 +8,11 @@ durable, so that a stop at any point leaves a key that fits the chain.
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
 from edge_agent.config import Keys, Pkcs11
 from edge_agent.errors import KeyFileError
+from edge_agent.later import Later
 from edge_agent.wire.keys import (
     ED25519,
     FileSigner,
@@ -20,9 +22,14 @@ from edge_agent.wire.keys import (
     load_signer,
     read_secret,
 )
-from edge_agent.wire.keys.hsm import HsmSigner, Slot, create_hsm_key
 
-Stored = FileSigner | HsmSigner
+if TYPE_CHECKING:
+    from edge_agent.wire.keys.hsm import HsmSigner, Slot
+
+Stored: TypeAlias = "FileSigner | HsmSigner"
+_HSM = "edge_agent.wire.keys.hsm"
+_SLOT, _HSM_SIGNER = Later(_HSM, "Slot"), Later(_HSM, "HsmSigner")
+_CREATE_HSM_KEY = Later(_HSM, "create_hsm_key")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +113,10 @@ class Keystore:
             KeyFileError: there is one already.
         """
         if self._settings.pkcs11 is not None:
-            return create_hsm_key(self._slot(self._settings.pkcs11, after=after), algorithm)
+            made: HsmSigner = _CREATE_HSM_KEY(
+                self._slot(self._settings.pkcs11, after=after), algorithm
+            )
+            return made
         passphrase = self._passphrase()
         return create_signer(self._path(after=after), algorithm=algorithm, passphrase=passphrase)
 
@@ -128,7 +138,8 @@ class Keystore:
 
     def _open(self, *, after: bool = False) -> Stored:
         if self._settings.pkcs11 is not None:
-            return HsmSigner(self._slot(self._settings.pkcs11, after=after))
+            found: HsmSigner = _HSM_SIGNER(self._slot(self._settings.pkcs11, after=after))
+            return found
         return load_signer(self._path(after=after), self._passphrase())
 
     def _exists(self, *, after: bool = False) -> bool:
@@ -148,8 +159,8 @@ class Keystore:
             raise KeyFileError(message)
         return path.with_suffix(".next.pem") if after else path
 
-    def _slot(self, settings: Pkcs11, *, after: bool) -> Slot:
-        slot = Slot(
+    def _slot(self, settings: Pkcs11, *, after: bool) -> "Slot":
+        slot: Slot = _SLOT(
             settings.module,
             settings.token,
             settings.label,

@@ -6,10 +6,11 @@ A quality is one small integer on the wire: severity x 16 + reason, 0 is good.
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 class Severity(IntEnum):
@@ -93,7 +94,7 @@ class Waveform:
     tag: str
     time_ns: int
     period_ns: int
-    values: NDArray[np.float64]
+    values: "NDArray[np.float64]"
 
     def __len__(self) -> int:
         return len(self.values)

@@ -15,16 +15,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from edge_agent.clock import NS_PER_S
-from edge_agent.errors import CarbonError, KeyFileError, SignerUnavailable, TrustError
+from edge_agent.errors import CarbonError, KeyFileError, SignerUnavailable
 from edge_agent.keystore import AgentSigner, Keystore, Successor
+from edge_agent.later import Later
 from edge_agent.readings import Columns, Event
 from edge_agent.wire import batch as wire_batch
-from edge_agent.wire import certificates, enrolment
 from edge_agent.wire.batch import Batch
 from edge_agent.wire.chain import ChainHead
 from edge_agent.wire.keys import key_id
 
 log = logging.getLogger(__name__)
+_KEY_WARNING = Later("edge_agent.wire.certificates", "key_warning")
+_KEYCHANGE = Later("edge_agent.wire.enrolment", "keychange")
 SIGNING_KID = "signing_kid"
 MAX_WAITING_ROWS = 2_000_000
 MAX_WAITING_EVENTS = 100_000
@@ -117,18 +119,14 @@ class Scribe:
     def warning(self, now_ns: int) -> str:
         """What to say of the signing certificate's end: nothing until 30 days before it."""
         path = self._keystore.certificate()
-        try:
-            end = certificates.load(path.read_bytes()).not_valid_after_utc
-        except (OSError, TrustError):
-            return ""
-        return certificates.expiry_warning(certificates.to_ns(end) - now_ns)
+        return str(_KEY_WARNING(path, now_ns)) if path.exists() else ""
 
     def _keychange(
         self, columns: Columns, events: Sequence[Event], head: ChainHead, successor: Successor
     ) -> Event:
         """The event for the batch after ``head``; at the batch's last time, so it widens nothing."""
         times = [*columns.time_ns, *(int(event["t"]) for event in events)]
-        fields = enrolment.keychange(*self._source, head, successor.signer, successor.certificate)
+        fields = _KEYCHANGE(*self._source, head, successor.signer, successor.certificate)
         return {"t": max(times), "type": "keychange", **fields}
 
     def _successor(self) -> Successor | None:

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from queue import Empty, Queue
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
@@ -19,11 +19,15 @@ from edge_agent.clock import NS_PER_S, Clock
 from edge_agent.config import Mqtt
 from edge_agent.errors import NoAnswer, SignerUnavailable
 from edge_agent.health import Health
+from edge_agent.later import Later
 from edge_agent.outbox import Outbox, OutboxFull
 from edge_agent.wire.messages import Status, sign_status
-from edge_agent.wire.tls import TlsClient
+
+if TYPE_CHECKING:
+    from edge_agent.wire.tls import TlsClient
 
 log = logging.getLogger(__name__)
+_TLS_CLIENT = Later("edge_agent.wire.tls", "TlsClient")
 _LOOK_S = 0.5
 _BACKOFF_S = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 
@@ -154,7 +158,7 @@ class Uplink:
             while self._connected:
                 await self._clock.sleep(0.05)
 
-    async def _look(self, tls: TlsClient) -> bool:
+    async def _look(self, tls: "TlsClient") -> bool:
         loop, now_ns = asyncio.get_running_loop(), self._clock.utc_ns()
         taken = await loop.run_in_executor(self._network, tls.look, now_ns)
         self._health.tls_problem = tls.problem
@@ -270,12 +274,12 @@ class Uplink:
                 self._wake.set()
 
 
-def _tls(settings: Mqtt) -> TlsClient | None:
+def _tls(settings: Mqtt) -> "TlsClient | None":
     tls = settings.tls
-    return TlsClient(tls.ca, tls.cert, tls.key) if tls else None
+    return _TLS_CLIENT(tls.ca, tls.cert, tls.key) if tls else None
 
 
-def _client(settings: Mqtt, client_id: str, tls: TlsClient | None, *, clean: bool) -> mqtt.Client:
+def _client(settings: Mqtt, client_id: str, tls: "TlsClient | None", *, clean: bool) -> mqtt.Client:
     """A client that knows how to name itself to the broker and does not reconnect by itself."""
     client = mqtt.Client(
         CallbackAPIVersion.VERSION2,

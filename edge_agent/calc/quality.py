@@ -1,4 +1,4 @@
-"""Judging samples: the one place that says how far a value may be trusted, and why.
+"""Judging samples (vectors): the one place that says how far a value may be trusted, and why.
 
 What is out of range, jumps, or is frozen is bad: missing, never zero. Rules, the first that applies
 gives the reason, the worst severity wins:
@@ -12,28 +12,22 @@ gives the reason, the worst severity wins:
     Q7  the instrument's calibration has lapsed                   UNCERTAIN CALIBRATION
 """
 
-from dataclasses import dataclass, field
-
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_agent.readings import BAD_RANGE, BAD_STUCK, GOOD, Quality, Reason, Severity
+from edge_agent.calc.rules import (
+    BAD_MAINTENANCE,
+    BAD_RATE,
+    UNCERTAIN_CALIBRATION,
+    JudgeState,
+    Rules,
+    StuckState,
+)
+from edge_agent.readings import BAD_RANGE, BAD_STUCK, GOOD, Severity
 
-BAD_RATE = Quality.of(Severity.BAD, Reason.RATE)
-BAD_MAINTENANCE = Quality.of(Severity.BAD, Reason.MAINTENANCE)
-UNCERTAIN_MAINTENANCE = Quality.of(Severity.UNCERTAIN, Reason.MAINTENANCE)
-UNCERTAIN_CALIBRATION = Quality.of(Severity.UNCERTAIN, Reason.CALIBRATION)
 _NS_PER_S = 1_000_000_000
 _FIRST_BAD = int(Severity.BAD) * 16
 _AFTER_BAD = int(Severity.SUBSTITUTED) * 16
-
-
-@dataclass(slots=True)
-class StuckState:
-    """Since when [ns] a signal has shown exactly ``value``."""
-
-    value: float = float("nan")
-    since_ns: int = 0
 
 
 def in_range(values: NDArray[np.float64], low: float, high: float) -> NDArray[np.bool_]:
@@ -67,34 +61,6 @@ def moving(
     since = np.repeat(run_since, lengths)
     state.value, state.since_ns = float(values[-1]), int(run_since[-1])
     return np.asarray(times - since < limit_ns, dtype=np.bool_)
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """What is plausible for one tag.
-
-    Args:
-        low: lowest plausible value [unit of the tag].
-        high: highest plausible value [unit of the tag].
-        max_rate_per_s: fastest plausible change [unit/s], None for no limit.
-        stuck_ns: how long exactly equal values are plausible [ns], None for ever.
-        lapses_ns: UTC from which the calibration has lapsed [ns], None for never.
-    """
-
-    low: float = -np.inf
-    high: float = np.inf
-    max_rate_per_s: float | None = None
-    stuck_ns: int | None = None
-    lapses_ns: int | None = None
-
-
-@dataclass(slots=True)
-class JudgeState:
-    """What a tag's judge remembers from one call to the next."""
-
-    stuck: StuckState = field(default_factory=StuckState)
-    last_ns: int = -1
-    last_value: float = 0.0
 
 
 def judge(

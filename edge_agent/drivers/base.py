@@ -67,7 +67,7 @@ L = TypeVar("L")
 class Totaliser(BaseModel):
     """A counter that only goes up: ``modulus`` where it rolls over, in raw counts."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     modulus: int | None = Field(default=None, gt=1)
     max_rate_per_h: float | None = Field(default=None, gt=0, allow_inf_nan=False)
@@ -88,7 +88,7 @@ class Tag(BaseModel):
         deadband: which minute means are shipped; only for tags that nothing is computed from.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     id: Identifier
     unit: str = ""
@@ -148,7 +148,7 @@ class DeviceConfig(BaseModel):
         lateness_s: how late its values may come and still count [s]; None for ``time.lateness_s``.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     id: Identifier
     driver: str

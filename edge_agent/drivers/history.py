@@ -34,7 +34,7 @@ class HistoryConfig(BaseModel):
         page: most values of a tag in one answer.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     max_gap_s: Seconds = 86_400.0
     hold_s: Seconds = 600.0

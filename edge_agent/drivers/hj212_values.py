@@ -107,7 +107,7 @@ class Hj212Tag(Tag):
 class Logger(BaseModel):
     """A data logger that may connect: its MN, and the file that holds its password (PW)."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     mn: Mn
     password_file: Path = Field(exclude=True)

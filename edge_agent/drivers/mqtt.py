@@ -106,7 +106,7 @@ class MqttTls(BaseModel):
     Renewed files are taken up while the driver runs.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     ca: Path | None = Field(default=None, exclude=True)
     cert: Path | None = Field(default=None, exclude=True)

@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import cbor2
-import numpy as np
 
 from edge_agent.errors import StoreError
+from edge_agent.later import Later
 from edge_agent.readings import Quality, Sample, Scan, Waveform
 
 Reading = Sample | Waveform | Scan
+_FROMBUFFER = Later("numpy", "frombuffer")
 
 
 def encode_readings(readings: Sequence[Reading]) -> bytes:
@@ -26,7 +27,7 @@ def encode_readings(readings: Sequence[Reading]) -> bytes:
             times.append(reading.time_ns)
             rows.append(reading.values)
         elif isinstance(reading, Waveform):
-            values = np.asarray(reading.values, dtype=np.float64).tobytes()
+            values = reading.values.astype("float64", copy=False).tobytes()
             plain.append((reading.tag, reading.time_ns, reading.period_ns, values))
         else:
             plain.append((reading.tag, reading.time_ns, reading.value, int(reading.quality)))
@@ -59,7 +60,7 @@ def _decoded(name: Any, time: Any, third: Any, quality: Any = None) -> list[Read
         message = f"{name!r} is no tag"
         raise TypeError(message)
     if isinstance(quality, bytes):
-        values = np.frombuffer(quality, np.float64)
+        values = _FROMBUFFER(quality, "float64")
         return [Waveform(name, _whole(time), _whole(third), values)]
     code = Quality(_whole(quality))
     _ = code.severity, code.reason  # both exist

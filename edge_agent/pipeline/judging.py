@@ -1,22 +1,18 @@
 """From a tag's configuration to the rules it is judged by, and telling when a judgement changes."""
 
-from collections.abc import Mapping
+import math
+from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Protocol
 from zoneinfo import ZoneInfo
 
-import numpy as np
-from numpy.typing import NDArray
-
-from edge_agent.calc.quality import Rules
+from edge_agent.calc.rules import Rules
 from edge_agent.calc.windows import NS_PER_S, to_ns
 from edge_agent.drivers.base import Tag
 from edge_agent.pipeline.rows import Sink
-from edge_agent.readings import BAD_DEVICE, GOOD, Quality
-
-Times = NDArray[np.int64]
-Values = NDArray[np.float64]
+from edge_agent.readings import GOOD, Quality
 
 
 def lapses_ns(until: date | None, zone: ZoneInfo) -> int | None:
@@ -29,7 +25,7 @@ def lapses_ns(until: date | None, zone: ZoneInfo) -> int | None:
 
 def rules_of(tag: Tag, zone: ZoneInfo) -> Rules:
     """What is plausible for a tag."""
-    low, high = tag.range or (-np.inf, np.inf)
+    low, high = tag.range or (-math.inf, math.inf)
     until = tag.instrument.calibrated_until if tag.instrument else None
     return Rules(
         low,
@@ -38,19 +34,6 @@ def rules_of(tag: Tag, zone: ZoneInfo) -> Rules:
         round(tag.stuck_s * NS_PER_S) if tag.stuck_s else None,
         lapses_ns(until, zone),
     )
-
-
-def given_quality(times: Times, values: Values, marks: Mapping[int, int]) -> NDArray[np.int64]:
-    """The qualities that came with samples; a missing value without one is the device's word."""
-    given = np.where(np.isnan(values), int(BAD_DEVICE), int(GOOD)).astype(np.int64)
-    if marks and len(times):
-        at = np.fromiter(marks.keys(), np.int64, len(marks))
-        place = np.searchsorted(times, at)
-        place[place == len(times)] = 0
-        hit = times[place] == at
-        codes = np.fromiter(marks.values(), np.int64, len(marks))
-        given[place[hit]] = np.maximum(given[place[hit]], codes[hit])
-    return given
 
 
 class Judged(Protocol):
@@ -69,28 +52,26 @@ class Flag:
     ``users`` are judged by it; its changes are kept until the slowest of them is done with them.
     """
 
-    times: Times = field(default_factory=lambda: np.empty(0, dtype=np.int64))
-    states: NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, dtype=np.bool_))
+    times: list[int] = field(default_factory=list)
+    states: list[bool] = field(default_factory=list)
     users: "list[Judged]" = field(default_factory=list)
 
-    def take(self, times: Times, values: Values) -> None:
+    def take(self, times: Sequence[int], values: Sequence[float]) -> None:
         """Go on with the flag's usable samples of a span; the last state stays in force."""
-        at = np.concatenate((self.times, times))
-        states = np.concatenate((self.states, values != 0))
-        if len(at) == 0:
+        for time_ns, value in zip(times, values, strict=True):
+            if not self.states or (value != 0) != self.states[-1]:
+                self.times.append(time_ns)
+                self.states.append(value != 0)
+        if not self.times:
             return
-        needed_ns = min((user.done_ns for user in self.users), default=int(at[-1]))
-        keep = np.concatenate(([True], states[1:] != states[:-1]))
-        at, states = at[keep], states[keep]
-        first = max(int(np.searchsorted(at, needed_ns, side="right")) - 1, 0)
-        self.times, self.states = at[first:], states[first:]
+        needed_ns = min((user.done_ns for user in self.users), default=self.times[-1])
+        first = max(bisect_right(self.times, needed_ns) - 1, 0)
+        del self.times[:first], self.states[:first]
 
-    def at(self, times: Times) -> NDArray[np.bool_]:
-        """Whether the flag was set at each time."""
-        if len(self.times) == 0:
-            return np.zeros(len(times), dtype=np.bool_)
-        place = np.searchsorted(self.times, times, side="right") - 1
-        return np.asarray((place >= 0) & self.states[np.maximum(place, 0)], dtype=np.bool_)
+    def at(self, time_ns: int) -> bool:
+        """Whether the flag was set at a time [ns]."""
+        place = bisect_right(self.times, time_ns) - 1
+        return place >= 0 and self.states[place]
 
 
 @dataclass(slots=True)
@@ -100,22 +81,18 @@ class Teller:
     tag: str
     told: int = int(GOOD)
 
-    def tell(self, times: Times, quality: NDArray[np.int64], sink: Sink) -> None:
-        """Compare a span's samples with what was told last."""
-        if len(times) == 0:
-            return
-        worst = int(quality.max())
+    def tell(self, time_ns: int, worst: int, count: int, sink: Sink) -> None:
+        """So many samples of a span, the first at a time [ns], are the span's worst."""
         if worst == self.told:
             return
-        where = np.flatnonzero(quality == worst)
         now, before = Quality(worst), Quality(self.told)
         self.told = worst
         sink.event(
-            int(times[where[0]]),
+            time_ns,
             "tag_quality",
             tag=self.tag,
             severity=now.severity.name.lower(),
             reason=now.reason.name.lower(),
             before=before.severity.name.lower(),
-            count=len(where),
+            count=count,
         )

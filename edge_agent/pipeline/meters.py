@@ -7,15 +7,13 @@ its next reading anyway); it is marked: UNCERTAIN with reason MAINTENANCE or CAL
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from edge_agent.calc.combustion import co2_by_heating_value
 from edge_agent.calc.factors import FactorSet
 from edge_agent.calc.integration import TotaliserRule, step
-from edge_agent.calc.quality import UNCERTAIN_CALIBRATION, UNCERTAIN_MAINTENANCE
 from edge_agent.calc.rounding import exact
+from edge_agent.calc.rules import UNCERTAIN_CALIBRATION, UNCERTAIN_MAINTENANCE
 from edge_agent.calc.windows import MINUTE_NS
-from edge_agent.pipeline.buffers import CountBuffer
+from edge_agent.pipeline.counts import CountBuffer
 from edge_agent.pipeline.judging import Flag, Teller
 from edge_agent.pipeline.rows import Sink, Span
 from edge_agent.readings import GOOD, Quality, Sample
@@ -91,7 +89,7 @@ class MeterWorker:
 
     def _ship(self, time_ns: int, count: int, sink: Sink) -> None:
         quality = self._quality(time_ns)
-        self.teller.tell(np.array([time_ns]), np.array([quality]), sink)
+        self.teller.tell(time_ns, int(quality), 1, sink)
         sink.rows.add(f"{self.meter_id}.count", time_ns, count, quality)
         if self.last is not None:
             last_ns, last_count = self.last
@@ -116,7 +114,7 @@ class MeterWorker:
         given = self.buffer.marks.pop(time_ns, GOOD)
         if given != GOOD:
             return Quality(given)
-        if self.maintenance is not None and self.maintenance.at(np.array([time_ns]))[0]:
+        if self.maintenance is not None and self.maintenance.at(time_ns):
             return UNCERTAIN_MAINTENANCE
         if self.lapses_ns is not None and time_ns >= self.lapses_ns:
             return UNCERTAIN_CALIBRATION

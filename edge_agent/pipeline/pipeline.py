@@ -8,36 +8,44 @@ Time is the samples' own; the accounting lane advances by whole minutes.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import cbor2
-import numpy as np
 
-from edge_agent.calc.anode_effect import PotDetector
-from edge_agent.calc.detector_state import Started
 from edge_agent.calc.factors import FactorSet
 from edge_agent.calc.integration import TotaliserRule
 from edge_agent.calc.rate import amount_unit, is_rate
+from edge_agent.calc.rules import Rules
 from edge_agent.calc.windows import MINUTE_NS, hour_offset_ns
 from edge_agent.config import AgentConfig, totaliser_of
-from edge_agent.pipeline.buffers import SAMPLE_BYTES, CountBuffer, Holder, SignalBuffer
+from edge_agent.later import Later
+from edge_agent.pipeline.counts import SAMPLE_BYTES, CountBuffer, Holder
 from edge_agent.pipeline.judging import Flag, lapses_ns, rules_of
 from edge_agent.pipeline.lateness import Lateness, Reach
 from edge_agent.pipeline.lived import TOLERANCE_NS, Lived
 from edge_agent.pipeline.meters import FuelFactors, MeterWorker
-from edge_agent.pipeline.potline import LineFactors, PotlineWorker, effect_started
-from edge_agent.pipeline.rates import RateWorker
 from edge_agent.pipeline.rows import Sink
 from edge_agent.pipeline.scans import ScanBuffer
 from edge_agent.pipeline.signals import SignalWorker
 from edge_agent.plants import Meter
-from edge_agent.readings import Columns, Event, Sample, Scan, Severity, Waveform
+from edge_agent.readings import Columns, Event, Sample, Scan, Waveform
+
+if TYPE_CHECKING:
+    from edge_agent.pipeline.buffers import SignalBuffer
+    from edge_agent.pipeline.lines import Live
+    from edge_agent.pipeline.potline import PotlineWorker
+    from edge_agent.pipeline.rates import RateWorker
 
 NS_PER_S = 10**9
 FUTURE_NS = TOLERANCE_NS
 Reading = Sample | Waveform | Scan
-_Worker = PotlineWorker | SignalWorker | MeterWorker | RateWorker
-_Waiting = _Worker | ScanBuffer
+_NEVER_NS = 2**63 - 1
+_Worker: TypeAlias = "PotlineWorker | SignalWorker | MeterWorker | RateWorker"
+_Waiting: TypeAlias = "_Worker | ScanBuffer"
+_LINES = "edge_agent.pipeline.lines"
+_LINE_WORKER, _LIVE_LANES = Later(_LINES, "worker_of"), Later(_LINES, "live_lanes")
+_LINE_ROUTES = Later(_LINES, "routes")
+_RATE_WORKER = Later("edge_agent.pipeline.rates", "RateWorker")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,15 +54,6 @@ class Produce:
 
     pieces: Sequence[Columns]
     events: Sequence[Event]
-
-
-@dataclass(slots=True)
-class _Live:
-    """The live lane of one pot."""
-
-    line: PotlineWorker
-    detector: PotDetector
-    last_ns: int = -1
 
 
 @dataclass(slots=True)
@@ -79,16 +78,17 @@ class Pipeline:
         self._max_rows = config.outbox.max_rows
         self.memory = _Memory()
         self._routes: dict[str, Callable[[Any], None]] = {}
-        self._live: dict[str, _Live] = {}
+        self._live: dict[str, Live] = {}
         offset_ns = hour_offset_ns(config.zone, 0)
         self._lines: dict[str, PotlineWorker] = {}
         self._meters: dict[str, MeterWorker | RateWorker] = {}
         self._signals: dict[str, SignalWorker] = {}
         self._scans = ScanBuffer()
         for line in config.potlines:
-            worker = PotlineWorker(line, LineFactors.of(factors, line.technology), offset_ns)
+            worker: PotlineWorker = _LINE_WORKER(line, factors, offset_ns)
             self._lines[line.id] = worker
-            self._route_line(worker)
+            self._live.update(_LIVE_LANES(worker))
+            self._routes.update(_LINE_ROUTES(worker))
         self._line_tags = {key: tuple(worker.tags()) for key, worker in self._lines.items()}
         self._meter_tags = {meter.id: meter.tag for meter in config.meters}
         for meter in config.meters:
@@ -97,34 +97,16 @@ class Pipeline:
         self._route_rest(config)
         self._hang_flags(config)
 
-    def _route_line(self, worker: PotlineWorker) -> None:
-        line = worker.line
-        self._routes[line.current] = worker.current.add
-        for number in line.pots.numbers():
-            pot_id = line.pot_id(number)
-            voltage = line.pots.voltage.format(n=number)
-            self._live[voltage] = _Live(worker, PotDetector(pot_id, worker.settings))
-        self._rewire(worker)
-
-    def _rewire(self, worker: PotlineWorker) -> None:
-        """Point the routes at a line's buffers (they are new objects after a restore)."""
-        line = worker.line
-        self._routes[line.current] = worker.current.add
-        for number in line.pots.numbers():
-            pot = worker.pots[line.pot_id(number)]
-            self._routes[line.pots.voltage.format(n=number)] = pot.volts.add
-            if line.pots.status:
-                self._routes[line.pots.status.format(n=number)] = pot.status.add
-
     def _route_rest(self, config: AgentConfig) -> None:
+        known: dict[Rules, Rules] = {}  # most tags have the same
         for device in config.devices:
             for tag in device.tags:
                 if tag.id not in self._routes:
                     rules = rules_of(tag, config.zone)
+                    rules = known.setdefault(rules, rules)
                     self._signals[tag.id] = SignalWorker(
                         tag.id, rules, device.spacing_s(tag), tag.deadband
                     )
-                    self._routes[tag.id] = self._signals[tag.id].buffer.add
 
     def _hang_flags(self, config: AgentConfig) -> None:
         """Give workers the maintenance flags that their tags name."""
@@ -149,7 +131,7 @@ class Pipeline:
             now_ns: the agent's UTC; with system time, readings beyond it are refused.
         """
         sink = Sink()
-        limit = np.iinfo(np.int64).max if self.device_time else now_ns + FUTURE_NS
+        limit = _NEVER_NS if self.device_time else now_ns + FUTURE_NS
         for reading in readings:
             end_ns = reading.time_ns
             if isinstance(reading, Waveform):
@@ -160,14 +142,15 @@ class Pipeline:
                 self.memory.newest_ns = max(self.memory.newest_ns, end_ns)
                 self.memory.held_bytes += 8 * (1 + len(reading))
                 self._scans.take(reading, self._signals, lambda one: self._take_one(one, sink))
-            elif reading.tag in self._routes:
+            elif reading.tag in self._routes or reading.tag in self._signals:
                 self.memory.newest_ns = max(self.memory.newest_ns, end_ns)
                 self._take_one(reading, sink)
         return sink.events
 
     def _take_one(self, reading: Sample | Waveform, sink: Sink) -> None:
         """Give a reading to whom it belongs, and to the live lane of its pot."""
-        route = self._routes.get(reading.tag)
+        signal = self._signals.get(reading.tag)
+        route = self._routes.get(reading.tag) if signal is None else signal.add
         if route is not None:
             self.memory.held_bytes += (
                 16 * len(reading) if isinstance(reading, Waveform) else SAMPLE_BYTES
@@ -175,23 +158,7 @@ class Pipeline:
             route(reading)
             live = self._live.get(reading.tag)
             if live is not None and isinstance(reading, Sample):
-                self._watch(live, reading, sink)
-
-    def _watch(self, live: _Live, sample: Sample, sink: Sink) -> None:
-        value = sample.value
-        low, high = live.line.line.voltage_range
-        if (
-            value is None
-            or sample.quality.severity is Severity.BAD
-            or not low <= value <= high
-            or sample.time_ns <= live.last_ns
-        ):
-            return
-        live.last_ns = sample.time_ns
-        live.detector.step(sample.time_ns, float(value), flowing=live.line.flows)
-        for output in live.detector.outputs():
-            if isinstance(output, Started):
-                effect_started(live.line.line.id, output, sink)
+                live.watch(reading, sink)
 
     def anew(self, start_ns: int) -> "Pipeline":
         """A pipeline without a state that accounts from this minute on [ns]; it knows what was."""
@@ -272,9 +239,9 @@ class Pipeline:
         sink.events.sort(key=lambda event: int(event["t"]))
         return Produce(sink.rows.pieces(self._max_rows), _merge_gaps(sink.events))
 
-    def _buffers(self) -> dict[str, SignalBuffer | CountBuffer]:
+    def _buffers(self) -> "dict[str, SignalBuffer | CountBuffer]":
         buffers: dict[str, SignalBuffer | CountBuffer] = {
-            tag: worker.buffer for tag, worker in self._signals.items()
+            tag: worker.judged.buffer for tag, worker in self._signals.items() if worker.judged
         }
         for meter in self._meters.values():
             buffers[meter.meter_id] = meter.buffer
@@ -310,20 +277,19 @@ class Pipeline:
         for key, saved in plain["lines"].items():
             if key in self._lines:
                 self._lines[key].restore(saved)
-                self._rewire(self._lines[key])
+                self._routes.update(_LINE_ROUTES(self._lines[key]))
         for key, saved in plain["meters"].items():
             if key in self._meters:
                 self._meters[key].restore(saved)
         for key, saved in plain["signals"].items():
             if key in self._signals:
                 self._signals[key].restore(saved)
-                self._routes[key] = self._signals[key].buffer.add
         self._count_held()
 
 
 def _meter_worker(
     config: AgentConfig, meter: Meter, factors: FactorSet, offset_ns: int
-) -> MeterWorker | RateWorker:
+) -> "MeterWorker | RateWorker":
     """The worker of a meter: a totaliser's or a rate's."""
     tag = totaliser_of(config, meter.tag)
     told = amount_unit(tag.unit) in ("Nm3", "t")  # other units are brought to these by the month
@@ -331,7 +297,8 @@ def _meter_worker(
     if is_rate(tag.unit):
         (device,) = [item for item in config.devices if tag in item.tags]
         rules, period_s = rules_of(tag, config.zone), device.spacing_s(tag)
-        return RateWorker(meter, tag.unit, rules, period_s, (offset_ns, fuel))
+        rated: RateWorker = _RATE_WORKER(meter, tag.unit, rules, period_s, (offset_ns, fuel))
+        return rated
     rule = tag.totaliser
     limits = TotaliserRule(rule.modulus, rule.max_rate_per_h) if rule else TotaliserRule()
     worker = MeterWorker(meter.id, tag.unit, tag.scale, limits, fuel)
@@ -351,7 +318,7 @@ def _start_ns(done_ns: int, until_ns: int, waiting: Iterable[_Waiting]) -> int:
 
 
 def _tell_late(
-    buffers: Mapping[str, SignalBuffer | CountBuffer], memory: _Memory, sink: Sink
+    buffers: "Mapping[str, SignalBuffer | CountBuffer]", memory: _Memory, sink: Sink
 ) -> None:
     for tag, buffer in buffers.items():
         late = buffer.late

@@ -11,10 +11,12 @@ from edge_agent.calc.line_detector import LineDetector, LineRules, StatusChange
 from edge_agent.calc.pot_block import PotBlock
 from edge_agent.calc.windows import MINUTE_NS
 from edge_agent.config import Potline
-from edge_agent.pipeline.buffers import SAMPLE_BYTES, SignalBuffer
+from edge_agent.pipeline.buffers import SignalBuffer
+from edge_agent.pipeline.counts import SAMPLE_BYTES
 from edge_agent.pipeline.pot_means import MinuteMeans
 from edge_agent.pipeline.pot_status import StatusBuffer
-from edge_agent.pipeline.rows import Sink, Span, minute_means
+from edge_agent.pipeline.rows import Sink, Span
+from edge_agent.pipeline.vectors import minute_means
 from edge_agent.readings import AnodeEffect
 
 NS_PER_S = 10**9

@@ -2,12 +2,14 @@
 
 from typing import Any
 
-from edge_agent.calc.quality import JudgeState, Rules, StuckState, is_usable, judge
+from edge_agent.calc.quality import is_usable, judge
 from edge_agent.calc.rate import RateIntegrator, amount_unit
+from edge_agent.calc.rules import JudgeState, Rules, StuckState
 from edge_agent.pipeline.buffers import SignalBuffer
-from edge_agent.pipeline.judging import Flag, given_quality
+from edge_agent.pipeline.judging import Flag
 from edge_agent.pipeline.meters import FuelFactors
-from edge_agent.pipeline.rows import Sink, Span, minute_means
+from edge_agent.pipeline.rows import Sink, Span
+from edge_agent.pipeline.vectors import flags_at, given_quality, minute_means
 from edge_agent.plants import Meter
 from edge_agent.readings import Sample, Waveform
 
@@ -52,7 +54,7 @@ class RateWorker:
         """Account for the samples before the span's end; ship the hours that are complete."""
         times, values = self.buffer.take(span.end_ns)
         given = given_quality(times, values, self.buffer.taken_marks)
-        flags = self.maintenance.at(times) if self.maintenance else None
+        flags = flags_at(self.maintenance, times)
         good = is_usable(judge(times, values, given, flags, self.rules, self.state))
         times, values = times[good], values[good]
         for minutes, means, quality in minute_means(times, values, span, self.period_s):

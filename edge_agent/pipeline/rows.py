@@ -3,10 +3,6 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-from numpy.typing import NDArray
-
-from edge_agent.calc.windows import MINUTE_NS
 from edge_agent.readings import GOOD, UNCERTAIN_PARTIAL, Columns, Event, Quality
 
 NS_PER_MS = 10**6
@@ -49,7 +45,8 @@ class Rows:
     def pieces(self, most: int) -> list[Columns]:
         """Columns of at most ``most`` rows each, all rows in order of time and series."""
         names = tuple(self.names)
-        order = np.lexsort((np.array(self.index), np.array(self.time_ns))).tolist()
+        places = range(len(self.index))
+        order = [row for *_, row in sorted(zip(self.time_ns, self.index, places, strict=True))]
         pieces: list[Columns] = []
         start = 0
         for place, row in enumerate(order):
@@ -82,46 +79,11 @@ class Span:
     end_ns: int
 
 
-def minute_means(
-    times: NDArray[np.int64], values: NDArray[np.float64], span: Span, period_s: float
-) -> Iterable[tuple[list[int], list[float], list[int]]]:
-    """Minute starts, means (to float32) and qualities of the minutes that hold samples.
-
-    A minute with less than nine tenths of its samples is uncertain (partial).
-    """
-    if len(times) == 0:
-        return
-    place = (times - span.start_ns) // MINUTE_NS
-    counts = np.bincount(place)
-    sums = np.bincount(place, weights=values)
-    full = np.flatnonzero(counts)
-    means = (sums[full] / counts[full]).astype(np.float32).astype(np.float64)
-    yield (
-        (span.start_ns + full * MINUTE_NS).tolist(),
-        means.tolist(),
-        partial(counts[full], period_s),
-    )
-
-
-def partial(counts: NDArray[np.int64], period_s: float) -> list[int]:
-    """Qualities of minutes that hold so many samples."""
-    enough = counts * period_s >= FULL_SHARE * 60
-    codes: list[int] = np.where(enough, int(GOOD), int(UNCERTAIN_PARTIAL)).tolist()
-    return codes
-
-
-def worst_by_minute(
-    times: NDArray[np.int64], quality: NDArray[np.int64], span: Span
-) -> dict[int, int]:
-    """The largest quality of each minute that holds samples, by the minute's start [ns]."""
-    if len(times) == 0:
-        return {}
-    place = (times - span.start_ns) // MINUTE_NS
-    worst = np.full(int(place.max()) + 1, -1, dtype=np.int64)
-    np.maximum.at(worst, place, quality)
-    full = np.flatnonzero(worst >= 0)
-    starts = (span.start_ns + full * MINUTE_NS).tolist()
-    return dict(zip(starts, worst[full].tolist(), strict=True))
+def partial(counts: Iterable[int], period_s: float) -> list[int]:
+    """Qualities of minutes that hold so many samples: with too few of them uncertain."""
+    least = FULL_SHARE * 60
+    good, few = int(GOOD), int(UNCERTAIN_PARTIAL)
+    return [good if count * period_s >= least else few for count in counts]
 
 
 @dataclass(slots=True)

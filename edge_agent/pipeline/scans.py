@@ -8,15 +8,15 @@ from one sample to the next, goes through its own worker instead. Both ways give
 
 from array import array
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
+from functools import reduce
+from itertools import accumulate, pairwise
+from operator import add
 from typing import Any
 
-import numpy as np
-
 from edge_agent.calc.windows import MINUTE_NS
-from edge_agent.pipeline.buffers import Times, Values
 from edge_agent.pipeline.rows import Sink, Span, partial
 from edge_agent.pipeline.signals import SignalWorker
 from edge_agent.readings import Sample, Scan
@@ -42,29 +42,48 @@ class Layout:
             self.full.append(self.values)
             self.values = array("d")
 
-    def take(self) -> tuple[Times, Values]:
-        """Remove and give the times, and the values as a table: a row a scan."""
-        times = np.array(self.times, dtype=np.int64)
-        parts = [np.frombuffer(part) for part in (*self.full, self.values) if len(part)]
-        flat = np.concatenate(parts) if parts else np.empty(0)
+    def take(self) -> "Table":
+        """Remove and give all scans."""
+        table = Table(self.tags, self.times, array("d"))
+        for part in (*self.full, self.values):
+            table.values.extend(part)
         self.times, self.values, self.full = array("q"), array("d"), []
-        return times, flat.reshape(len(times), len(self.tags))
+        return table
 
     def has_before(self, end_ns: int) -> bool:
         """True when a scan is older than a moment [ns]."""
         return bool(self.times) and min(self.times) < end_ns
 
-    def take_before(self, end_ns: int) -> tuple[Times, Values]:
+    def take_before(self, end_ns: int) -> "Table":
         """Remove and give the scans up to the last that is older than a moment [ns]."""
-        times, table = self.take()
-        cut = int(np.flatnonzero(times < end_ns)[-1]) + 1
-        self.times = array("q", times[cut:].tobytes())
-        self.values = array("d", table[cut:].tobytes())
-        return times[:cut], table[:cut]
+        table = self.take()
+        cut = max(place for place, time_ns in enumerate(table.times) if time_ns < end_ns) + 1
+        if cut < len(table.times):
+            self.times, self.values = table.times[cut:], table.values[cut * len(self.tags) :]
+            del table.times[cut:], table.values[cut * len(self.tags) :]
+        return table
 
     def held_bytes(self) -> int:
         """Memory that the kept scans take [bytes]."""
         return 8 * len(self.times) * (1 + len(self.tags))
+
+
+@dataclass(slots=True)
+class Table:
+    """Scans that are being accounted for: a row a scan, a column a tag."""
+
+    tags: tuple[str, ...]
+    times: "array[int]"
+    values: "array[float]"
+
+    def column(self, place: int) -> "array[float]":
+        """All values of one tag."""
+        return self.values[place :: len(self.tags)]
+
+    @property
+    def is_rising(self) -> bool:
+        """True when each scan is later than the one before."""
+        return all(before < after for before, after in pairwise(self.times))
 
 
 class ScanBuffer:
@@ -106,13 +125,12 @@ class ScanBuffer:
                 seen.update(layout.tags)
         shared = {tag for tag, layouts in seen.items() if layouts > 1}
         for layout, span in due:
-            times, table = layout.take_before(span.end_ns)
-            is_rising = bool(np.all(times[1:] > times[:-1]))
-            if is_rising and times[0] >= span.start_ns:
+            table = layout.take_before(span.end_ns)
+            if table.is_rising and table.times[0] >= span.start_ns:
                 plain = {tag for tag in layout.tags if end_of(tag) == span.end_ns} - shared
-                done |= _advance(layout.tags, (times, table), span, (workers, plain), sink)
+                done |= _advance(table, span, workers, plain, sink)
             else:
-                _turn_over(layout.tags, times, table, workers)
+                _turn_over(table, workers)
         return done
 
     def dump(self) -> list[Any]:
@@ -161,40 +179,39 @@ def _span(
     return Span(max(workers[tag].done_ns for tag in tags) + 1, end_ns)
 
 
-def _turn_over(
-    tags: Sequence[str], times: Times, table: Values, workers: Mapping[str, SignalWorker]
-) -> None:
+def _turn_over(table: Table, workers: Mapping[str, SignalWorker]) -> None:
     """Give every plain tag its column."""
-    for tag, column in zip(tags, table.T.copy(), strict=True):
+    for place, tag in enumerate(table.tags):
         if (worker := workers.get(tag)) is not None:
-            worker.buffer.extend(times, column)
+            worker.extend(table.times, table.column(place))
 
 
 def _advance(
-    tags: Sequence[str],
-    scans: tuple[Times, Values],
+    table: Table,
     span: Span,
-    known: tuple[Mapping[str, SignalWorker], AbstractSet[str]],
+    workers: Mapping[str, SignalWorker],
+    plain: AbstractSet[str],
     sink: Sink,
 ) -> set[str]:
-    """Minute means of all columns at once; what is not plain goes to its tag's buffer."""
-    (times, table), (workers, plain) = scans, known
-    place = (times - span.start_ns) // MINUTE_NS
-    starts = np.concatenate(([0], np.flatnonzero(place[1:] != place[:-1]) + 1))
-    counts = np.diff(np.append(starts, len(times)))
-    means = (np.add.reduceat(table, starts, axis=0) / counts[:, None]).astype(np.float32)
-    columns = means.astype(np.float64).T.tolist()
-    lowest, highest = table.min(axis=0).tolist(), table.max(axis=0).tolist()
-    minutes = (span.start_ns + place[starts] * MINUTE_NS).tolist()
+    """Minute means of all columns; what is not plain goes to its tag's worker."""
+    start_ns = span.start_ns
+    counts = Counter((time_ns - start_ns) // MINUTE_NS for time_ns in table.times)  # rising
+    minutes = [start_ns + place * MINUTE_NS for place in counts]
+    ends = list(accumulate(counts.values(), initial=0))
+    parts = [slice(*bounds) for bounds in pairwise(ends)]
     done: set[str] = set()
-    for n, tag in enumerate(tags):
+    for place, tag in enumerate(table.tags):
         worker = workers.get(tag)
         if worker is None:
             continue
-        if tag in plain and worker.is_plain(lowest[n], highest[n], int(times[-1])):
-            sink.rows.extend(tag, minutes, columns[n], partial(counts, worker.period_s))
-            worker.buffer.pass_by(times, span.end_ns)
+        column = table.column(place)
+        if tag in plain and worker.is_plain(min(column), max(column), table.times[-1]):
+            # one after the other, as the sums of vectors are: both ways give the same last bit
+            means = [reduce(add, column[part]) / (part.stop - part.start) for part in parts]
+            quality = partial(counts.values(), worker.period_s)
+            sink.rows.extend(tag, minutes, array("f", means).tolist(), quality)
+            worker.pass_by(table.times, span.end_ns)
             done.add(tag)
         else:
-            worker.buffer.extend(times, table[:, n].copy())
+            worker.extend(table.times, column)
     return done

@@ -236,6 +236,15 @@ def file_warning(path: Path, now_ns: int) -> str:
         return str(error)
 
 
+def key_warning(path: Path, now_ns: int) -> str:
+    """What to say of the end of a key's certificate: nothing when it cannot be read. Blocking."""
+    try:
+        end = load(path.read_bytes()).not_valid_after_utc
+    except (OSError, TrustError):
+        return ""
+    return expiry_warning(to_ns(end) - now_ns)
+
+
 def _parsed(parse: Callable[[], _T], what: str) -> _T:
     try:
         return parse()

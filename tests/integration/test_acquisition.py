@@ -15,8 +15,9 @@ from pymodbus.simulator import DataType, SimData, SimDevice
 
 from edge_agent.acquisition import Acquisition, DeviceState
 from edge_agent.clock import SystemClock
-from edge_agent.drivers import ModbusConfig, ModbusDriver, OpcUaConfig
+from edge_agent.drivers import ModbusConfig, ModbusDriver
 from edge_agent.drivers.base import UNCERTAIN_CLOCK, Lines
+from edge_agent.drivers.opcua import OpcUaConfig
 from edge_agent.drivers.opcua.subscriber import OpcUaSubscriber
 from edge_agent.errors import BadAnswer, NoAnswer
 from edge_agent.readings import BAD_COMMS, BAD_DEVICE, GOOD, Sample, Waveform

@@ -23,7 +23,7 @@ Address = Annotated[int, Field(ge=0, le=65535)]
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 class ModbusTag(Tag):

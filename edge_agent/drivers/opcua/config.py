@@ -18,7 +18,7 @@ _RIGHT_POLICIES = "Basic256Sha256, Aes128_Sha256_RsaOaep or Aes256_Sha256_RsaPss
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 class Deadband(_Strict):

@@ -23,7 +23,7 @@ def case(name):
 def device(written, port):
     """The device as the agent's file would give it."""
     plain = {"id": "m", "host": "127.0.0.1", "port": port, "unit": 1, "interval_s": 1, **written}
-    document = Document("agent.yaml", {"devices": [plain]}, {})
+    document = Document("agent.yaml", {"devices": [plain]})
     templates.expand(document)
     return ModbusConfig.model_validate(document.value["devices"][0])
 

@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from edge_agent import factor_sets
-from edge_agent.calc.quality import UNCERTAIN_MAINTENANCE
+from edge_agent.calc.rules import UNCERTAIN_MAINTENANCE
 from edge_agent.config import AgentConfig
 from edge_agent.pipeline import Pipeline
 from edge_agent.pipeline.journal import decode_readings, encode_readings

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from edge_agent import factor_sets
-from edge_agent.calc.quality import JudgeState, Rules, judge
+from edge_agent.calc.quality import judge
+from edge_agent.calc.rules import JudgeState, Rules
 from edge_agent.config import AgentConfig
 from edge_agent.drivers.hj212_values import Hj212Config
 from edge_agent.pipeline import Pipeline
