@@ -5,12 +5,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from edge_agent.errors import StoreError
 from edge_agent.wire.chain import ChainHead
 from edge_agent.wire.keys import Enrolment, KeyRing, public_key
-from gateway.ledger import lab, packing, schema
+from gateway.ledger import lab, schema
 from gateway.ledger.documents import Documents
 from gateway.ledger.entries import LedgerRow, QuarantineCount
+from gateway.ledger.rows import COLUMNS, Rows
 from gateway.ledger.tree import Tree
 
 _PAGE_ROWS = 256
@@ -19,10 +19,6 @@ _Y2000_NS = 946_684_800 * 10**9
 _MAX_SPAN_NS = 24 * 3600 * 10**9
 _LAST_NS = 2**63 - 1
 _LAST_SEQ = 2**53
-_RAW = 5
-_BASES = 32
-COLUMNS = "id, site, agent, seq, sha256, raw, received_ns, t0, t1, config, flags, base"
-_TYPES = (int, str, str, int, bytes, bytes, int, int, int, bytes, str)
 
 
 class Reader:
@@ -30,7 +26,7 @@ class Reader:
 
     def __init__(self, path: Path) -> None:
         self._db = schema.connect(path)
-        self._bases: dict[int, bytes | None] = {}
+        self._rows = Rows(self._db)
         self.tree = Tree(self._db)
         self.documents = Documents(self._db, self.tree)
 
@@ -75,14 +71,14 @@ class Reader:
             " ORDER BY seq LIMIT ?"
         )
         while page := self._all(query, (site, agent, first_seq, last_seq, _PAGE_ROWS)):
-            yield from map(self._row, page)
+            yield from map(self._rows.read, page)
             first_seq = page[-1][3] + 1
 
     def arrivals(self, site: str, first_number: int = 1) -> Iterator[LedgerRow]:
         """The site's batches of all agents in order of arrival, from that number on."""
         query = f"SELECT {COLUMNS} FROM batches WHERE id >= ? AND site = ? ORDER BY id LIMIT ?"  # noqa: S608  a constant list of columns
         while page := self._all(query, (first_number, site, _PAGE_ROWS)):
-            yield from map(self._row, page)
+            yield from map(self._rows.read, page)
             first_number = page[-1][0] + 1
 
     def number(self, site: str, agent: str, seq: int) -> int | None:
@@ -280,20 +276,3 @@ class Reader:
     def _all(self, query: str, values: Sequence[object]) -> list[tuple[Any, ...]]:
         with schema.stored():
             return self._db.execute(query, values).fetchall()
-
-    def _row(self, columns: tuple[Any, ...]) -> LedgerRow:
-        *most, flags, base = columns
-        if tuple(map(type, (*most, flags))) != _TYPES:
-            message = f"ledger: a batch's row is not what was written{schema.REMEDY}"
-            raise StoreError(message)
-        most[_RAW] = packing.unpack(most[_RAW], None if base is None else self._base(base))
-        return LedgerRow(*(*most, tuple(flags.split())))
-
-    def _base(self, id_: int) -> bytes | None:
-        """The bytes of a batch that stands by itself, against which others are packed."""
-        if id_ not in self._bases:
-            found = self._first("SELECT raw FROM batches WHERE id = ? AND base IS NULL", (id_,))
-            if len(self._bases) == _BASES:
-                self._bases.pop(next(iter(self._bases)))
-            self._bases[id_] = packing.unpack(found[0]) if found else None
-        return self._bases[id_]
