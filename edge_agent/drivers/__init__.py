@@ -13,7 +13,8 @@ from edge_agent.drivers.hj212_values import Hj212Config
 from edge_agent.drivers.modbus import ModbusConfig, ModbusDriver, check_lines
 from edge_agent.drivers.modbus.config import check_same_line
 from edge_agent.drivers.modbus.planning import check_device
-from edge_agent.drivers.mqtt import MqttConfig, MqttDriver
+from edge_agent.drivers.mqtt import MqttDriver
+from edge_agent.drivers.mqtt_config import MqttConfig
 from edge_agent.drivers.opcua import OpcUaConfig, opcua_driver
 
 __all__ = [
