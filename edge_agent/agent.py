@@ -16,8 +16,9 @@ from edge_agent import __version__
 from edge_agent import config as config_
 from edge_agent.acks import LOG_HEAD, Identity
 from edge_agent.acquisition import Acquisition, DeviceState, DeviceStatus
+from edge_agent.acquisition.queue import Taken
 from edge_agent.batch_form import BatchForm
-from edge_agent.clock import NS_PER_S, Clock, DeviceClock, SystemClock
+from edge_agent.clock import Clock, DeviceClock, SystemClock
 from edge_agent.clock_desk import ClockDesk
 from edge_agent.config import AgentConfig
 from edge_agent.errors import SignerUnavailable
@@ -28,7 +29,7 @@ from edge_agent.legal import boot_id, legal_digest
 from edge_agent.losses import LOST, Losses
 from edge_agent.outbox import Outbox, OutboxFull
 from edge_agent.pipeline import Pipeline
-from edge_agent.pipeline.journal import Reading, encode_readings
+from edge_agent.pipeline.journal import Reading
 from edge_agent.pipeline.pace import Pace, due
 from edge_agent.pipeline.parts import cut
 from edge_agent.pipeline.pipeline import Produce
@@ -40,6 +41,7 @@ from edge_agent.resumption import untold
 from edge_agent.scribe import SIGNING_KID, Scribe
 from edge_agent.service import ServiceManager, report_alive
 from edge_agent.supervision import Keeper
+from edge_agent.unsaved import Unsaved
 from edge_agent.uplink import Uplink
 from edge_agent.wire import cose, keys, notes
 from edge_agent.wire.cose import MessageType
@@ -161,7 +163,7 @@ class Agent:
         )
         self._head = self._outbox.head
         self._scribe = Scribe((config.site, config.agent), signer, self._keystore)
-        self._unsaved: list[Reading] = []
+        self._unsaved = Unsaved(self._outbox, self._clock, config.time.journal_s)
         self._clocks = ClockDesk(self._clock, config.time)
         self._form = BatchForm(
             (config.site, config.agent), self._identity.boot, self._config_sha256,
@@ -169,7 +171,6 @@ class Agent:
         )  # fmt: skip
         self._losses = Losses(self._outbox.get(LOST))
         self._pending: list[Event] = []
-        self._journal_ns = 0
         self._entry: int | None = None  # of the journal, while it is replayed
         self._announce = False
 
@@ -204,7 +205,7 @@ class Agent:
         if isinstance(self._clock, DeviceClock):
             self._clock.observe(self._pipeline.memory.newest_ns)
         self._pace.accounted(self._pipeline.held_bytes)  # what the state held waits on
-        self._acquisition.resume(self._pipeline.memory.newest_ns)
+        self._acquisition.resume(self._pipeline.memory.newest_ns, self._outbox.seen.load())
         self._announce = True
 
     def _tell_damaged(self) -> None:
@@ -229,8 +230,9 @@ class Agent:
             )
             if isinstance(self._clock, DeviceClock):
                 _observe(self._clock, readings)
-            settled_ns = self._acquisition.settled_ns()
-            await loop.run_in_executor(self._worker, self._take, readings, settled_ns)
+            settled_ns, taken = self._acquisition.settled_ns(), self._acquisition.taken
+            await loop.run_in_executor(self._worker, self._take, readings, settled_ns, taken)
+            self._acquisition.kept(self._unsaved.durable)
             await self._pace.wait(lambda: self._pipeline.held_bytes)
 
     async def _tick(self) -> None:
@@ -240,6 +242,7 @@ class Agent:
             await self._clock.sleep(min(0.5, self.config.time.journal_s))
             settled_ns = self._acquisition.settled_ns()
             await loop.run_in_executor(self._worker, self._take, (), settled_ns)
+            self._acquisition.kept(self._unsaved.durable)
 
     async def _report_status(self) -> None:
         await self._clock.sleep(1)
@@ -260,7 +263,12 @@ class Agent:
 
     # -- in the worker thread -----------------------------------------------------------------
 
-    def _take(self, readings: Sequence[Reading], settled_ns: int | None = None) -> None:
+    def _take(
+        self,
+        readings: Sequence[Reading],
+        settled_ns: int | None = None,
+        taken: Taken | None = None,
+    ) -> None:
         now_ns = self._clock.utc_ns()
         if now_ns <= 0:
             return
@@ -274,7 +282,7 @@ class Agent:
             self._pending.append(self._event("started", software=__version__, head=self._head.seq))
             if untold(self._outbox):
                 self._seal((), ())  # before any row
-        self._unsaved += readings
+        self._unsaved.add(readings, taken)
         due_ns, settled_ns, told = due(self._pipeline, self._pace, now_ns, settled_ns)
         if due_ns is not None:
             self._pending += told
@@ -283,24 +291,19 @@ class Agent:
             self._seal(produce.pieces, [*urgent, *produce.events])
         elif urgent or self._scribe.due(self._clock.monotonic_ns()):
             self._seal((), urgent)
-        elif self._unsaved:
+        else:
             self._write_journal()
 
     def _write_journal(self) -> None:
-        now_ns = self._clock.monotonic_ns()
-        if now_ns - self._journal_ns < self.config.time.journal_s * NS_PER_S:
-            return
-        self._journal_ns = now_ns
         try:
-            self._outbox.journal(encode_readings(self._unsaved))
-            self._unsaved.clear()
+            self._unsaved.write()
         except OutboxFull as error:  # tried again next time; the next batch ends the wait
             self._alarm("disk_full", error)
 
     def _save_state(self) -> None:
         try:
             self._outbox.save_state(self._pipeline.dump(), self._entry)
-            self._unsaved.clear()
+            self._unsaved.stored()
         except OutboxFull as error:  # state and journal on disk still belong together
             self._alarm("disk_full", error)
 
@@ -348,8 +351,7 @@ class Agent:
         _note_log(self._outbox, self._form.log, signed.head.seq - len(signed.raws) + 1)
         self._head = signed.head
         self._losses.events.clear()
-        self._unsaved.clear()
-        self._journal_ns = self._clock.monotonic_ns()
+        self._unsaved.stored()
         self.health.batches += len(signed.raws)
         self.health.rows += sum(map(len, pieces))
         if self.health.alarm in _PASSING_ALARMS:
@@ -364,12 +366,13 @@ class Agent:
         State and loss are stored together: no stop forgets it, and the journal of it goes.
         """
         self._alarm(alarm, error)
-        self._unsaved.clear()
         self._scribe.forget()
         self.health.lost_records += self._losses.add(pieces, events, self._clock.utc_ns())
         try:
-            self._outbox.give_up(self._pipeline.dump(), self._losses.kept(), self._entry)
+            self._outbox.save_state(self._pipeline.dump(), self._entry, self._losses.kept())
+            self._unsaved.stored()
         except OutboxFull as full:  # state and journal on disk still belong together
+            self._unsaved.lost()
             self._alarm("disk_full", full)
 
     def _alarm(self, name: str, error: Exception) -> None:

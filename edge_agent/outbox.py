@@ -19,6 +19,7 @@ from pathlib import Path
 
 from edge_agent.errors import StoreError
 from edge_agent.outbox_file import OutboxDamaged, OutboxFile, OutboxFull
+from edge_agent.seen import SCHEMA, Seen
 from edge_agent.wire.chain import ChainHead
 
 __all__ = ["Outbox", "OutboxDamaged", "OutboxFull", "OutboxInUse", "Stored"]
@@ -53,8 +54,9 @@ class Outbox:
         self._file = OutboxFile(path)
         self._db = self._file.db
         self._max_bytes, self._retain_bytes = max_bytes, retain_bytes
+        self.seen = Seen(self._db)
         with self._file.opening():
-            self._db.executescript(_SCHEMA)
+            self._db.executescript(_SCHEMA + SCHEMA)
             self._bytes, self._acked_bytes = _size(self._db, 0), _size(self._db, 1)
             _check_head(self, path, self._db)
 
@@ -167,6 +169,7 @@ class Outbox:
             self._db.executemany("INSERT INTO batches VALUES(?, ?, ?, ?)", _rows(batches, head))
             self._put("head", head.seq.to_bytes(8, "big") + head.sha256)
             self._reach(*reached, keep)
+        self.seen.written()
 
     def _drop_oldest(self, size: int) -> bool:
         """Drop that many bytes of acked batches; whether any went. Freed pages are used again."""
@@ -181,27 +184,22 @@ class Outbox:
         self._acked_bytes = _size(self._db, 1)
         return self._acked_bytes < before
 
-    def save_state(self, state: bytes, entry: int | None = None) -> None:
-        """Store the state alone (no batch came of the readings); clears the journal.
+    def save_state(
+        self, state: bytes, entry: int | None = None, keep: Mapping[str, bytes] | None = None
+    ) -> None:
+        """Store the state alone (no batch came of the readings, or none is kept); clears the journal.
 
         Args:
             state: calculation state.
             entry: it is that after this entry of the journal: later ones stay.
-
-        Raises:
-            OutboxFull: the disk is full; state and journal are as before.
-        """
-        with self._file.written(), self._file.transaction():
-            self._reach(state, entry, {})
-
-    def give_up(self, state: bytes, keep: Mapping[str, bytes], entry: int | None = None) -> None:
-        """As ``save_state``, of readings whose batch was refused; ``keep`` tells the loss.
+            keep: small durable values that change with it.
 
         Raises:
             OutboxFull: the disk is full; state, journal and values are as before.
         """
         with self._file.written(), self._file.transaction():
-            self._reach(state, entry, keep)
+            self._reach(state, entry, keep or {})
+        self.seen.written()
 
     def _reach(self, state: bytes, entry: int | None, keep: Mapping[str, bytes]) -> None:
         """The state and the values that belong to it; the journal behind it goes."""
@@ -213,15 +211,25 @@ class Outbox:
             self._db.execute("DELETE FROM journal")
         else:
             self._db.execute("DELETE FROM journal WHERE id <= ?", (entry,))
+        self.seen.write()
+        self.seen.trim()
 
-    def journal(self, readings: bytes) -> None:
+    def journal(self, readings: bytes, *, marks: bool = True) -> None:
         """Keep readings until the next commit.
+
+        Args:
+            readings: encoded.
+            marks: what is staged in ``seen`` belongs to them.
 
         Raises:
             OutboxFull: the disk is full.
         """
-        with self._file.written():
+        with self._file.written(), self._file.transaction():
             self._db.execute("INSERT INTO journal(readings) VALUES(?)", (readings,))
+            if marks:
+                self.seen.write()
+        if marks:
+            self.seen.written()
 
     def put_config(self, sha256: bytes, raw: bytes) -> None:
         """Keep a signed configuration message under its document's digest.
@@ -237,11 +245,7 @@ class Outbox:
         return [row[0] for row in self._db.execute("SELECT raw FROM configs ORDER BY rowid")]
 
     def after(self, seq: int, count: int) -> list[Stored]:
-        """The next batches after a number, in order.
-
-        Raises:
-            OutboxDamaged: one of them is not as it was signed.
-        """
+        """The next batches after a number; raises OutboxDamaged when one is not as signed."""
         query = "SELECT seq, sha256, raw FROM batches WHERE seq > ? ORDER BY seq LIMIT ?"
         with self._file.sound():
             found = [Stored(*row) for row in self._db.execute(query, (seq, count))]

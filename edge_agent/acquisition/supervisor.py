@@ -12,12 +12,12 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import cast
 
 from edge_agent.acquisition.breaker import Buses
 from edge_agent.acquisition.device import Device, Surroundings
-from edge_agent.acquisition.queue import ReadingQueue
+from edge_agent.acquisition.queue import ReadingQueue, Taken
 from edge_agent.acquisition.status import DeviceStatus
 from edge_agent.clock import Clock
 from edge_agent.drivers import DRIVERS
@@ -80,10 +80,26 @@ class Acquisition:
                 await self._clock.sleep(self._gather_s)
             yield await self._queue.take_all()
 
-    def resume(self, since_ns: int) -> None:
-        """Before ``run``: what devices recorded after this time [ns] was not received yet."""
+    def resume(self, since_ns: int, seen: Mapping[str, Sequence[bytes]] | None = None) -> None:
+        """Before ``run``: where the last life ended.
+
+        Args:
+            since_ns: what devices recorded after this time [ns] was not received yet.
+            seen: marks of what was kept, by device, oldest first.
+        """
         for device in self._devices:
             device.backfill.resume(since_ns)
+            device.remember((seen or {}).get(device.name, ()))
+
+    @property
+    def taken(self) -> Taken:
+        """How far ``batches`` has taken what the devices delivered."""
+        return self._queue.taken
+
+    def kept(self, place: int) -> None:
+        """Everything up to a place of ``taken`` is durable: senders may be told. On the loop."""
+        for device in self._devices:
+            device.kept(place)
 
     def settled_ns(self) -> int | None:
         """Time [ns] before which no device with history will tell more; None: nobody need wait.

@@ -38,7 +38,7 @@ CONFIGS: dict[str, Later] = {
     "file_drop": Later("edge_agent.drivers.file_drop_rows", "FileDropConfig"),
     "hj212": Later("edge_agent.drivers.hj212_values", "Hj212Config"),
     "modbus": Later("edge_agent.drivers.modbus", "ModbusConfig"),
-    "mqtt": Later("edge_agent.drivers.mqtt", "MqttConfig"),
+    "mqtt": Later("edge_agent.drivers.mqtt_config", "MqttConfig"),
     "opcua": Later("edge_agent.drivers.opcua", "OpcUaConfig"),
 }
 """What a user writes about a device, by the name of its driver."""

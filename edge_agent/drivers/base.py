@@ -275,14 +275,21 @@ class Lossy(Protocol):
 
 @runtime_checkable
 class Receipted(Protocol):
-    """A driver that puts away what it delivered: it goes on when its readings were taken.
+    """A driver that acknowledges or puts away what it delivered, once that is durable (0086).
 
-    The queue between devices and pipeline is in no journal, and may be held back for a minute.
+    A delivery is a step of ``samples``. Called on the loop.
     """
 
-    @property
-    def delivered(self) -> int:
-        """Deliveries that are not put away yet."""
+    def marks(self) -> Sequence[bytes]:
+        """By what the newest delivery is known, should it come again; its sender waits for it."""
+        ...
+
+    def remember(self, marks: Sequence[bytes]) -> None:
+        """Before the first session: what an earlier life has kept, oldest first."""
+        ...
+
+    def kept(self, deliveries: int) -> None:
+        """So many deliveries since the driver was made are durable."""
         ...
 
 

@@ -1,10 +1,10 @@
 """Table files dropped into a folder (weighbridges, laboratory systems): the driver.
 
 1. A file is taken when it is complete, once for its name and content.
-2. Its readings are delivered first; the driver goes on when they were taken from the queue, which is
-   in no journal. ``hold_s`` later, when the agent has them in its journal, the file is recorded as
-   taken, and moved after that. A crash before the record reads the file again and
-   gives the same readings; equal tag and time make them harmless. A crash after it only moves.
+2. Its readings are delivered first. When they are durable in the agent's outbox, and not before
+   ``hold_s``, the file is recorded as taken, and moved after that. A crash before the record reads the
+   file again and gives the same readings; equal tag and time make them harmless. A crash after it
+   only moves.
 3. What cannot be taken is put into ``rejected`` with a text that says why; rows that cannot be taken
    stand there in a table with line and reason.
 """
@@ -28,12 +28,13 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class _Delivered:
-    """A file whose readings were taken, not recorded yet."""
+    """A file whose readings were delivered, not recorded yet; ``last`` is its last delivery."""
 
     taken: Taken
     seen: Seen
     facts: dict[str, object]
     at_ns: int
+    last: int
 
 
 class FileDropDriver:
@@ -47,15 +48,22 @@ class FileDropDriver:
         self._waiting: dict[str, tuple[Seen, int]] = {}  # name: how it looks, since when
         self._delivered: dict[str, _Delivered] = {}
         self._only_looks = False
+        self._count = self._kept = 0
 
     def peek(self) -> None:
         """Leave every file where it is, and record nothing."""
         self._only_looks = True
 
-    @property
-    def delivered(self) -> int:
-        """Files whose readings were taken and that are not recorded yet."""
-        return len(self._delivered)
+    def marks(self) -> Sequence[bytes]:
+        """Nobody waits for a file to be put away, and the record knows it."""
+        return ()
+
+    def remember(self, marks: Sequence[bytes]) -> None:
+        """The record remembers."""
+
+    def kept(self, deliveries: int) -> None:
+        """So many deliveries are durable."""
+        self._kept = deliveries
 
     async def __aenter__(self) -> Self:
         """Check the folder and read the record. Raises NoAnswer."""
@@ -82,11 +90,12 @@ class FileDropDriver:
                     continue
                 taken, table = loaded
                 for start in range(0, len(table.samples), _CHUNK):
+                    self._count += 1
                     yield table.samples[start : start + _CHUNK]
                 facts: dict[str, object] = {"rows": table.rows, "rejected": len(table.rejected)}
                 facts["time_ns"] = self._clock.utc_ns()
                 now_ns = self._clock.monotonic_ns()
-                self._delivered[name] = _Delivered(taken, seen, facts, now_ns)
+                self._delivered[name] = _Delivered(taken, seen, facts, now_ns, self._count)
             await self._clock.sleep(self._config.scan_s)
 
     async def _complete(self) -> list[tuple[str, Seen]]:
@@ -143,10 +152,11 @@ class FileDropDriver:
         self._warn("file_refused", taken.name, why)
 
     async def _settle_accounts(self) -> None:
-        """Rule 2: record and put away what the agent has had long enough to write down."""
+        """Rule 2: record and put away what is durable."""
         now_ns = self._clock.monotonic_ns()
         for name, delivered in list(self._delivered.items()):
-            if now_ns - delivered.at_ns >= self._config.hold_s * NS_PER_S:
+            age_ns = now_ns - delivered.at_ns
+            if delivered.last <= self._kept and age_ns >= self._config.hold_s * NS_PER_S:
                 await asyncio.to_thread(self._put_away, delivered)
                 del self._delivered[name]
 

@@ -72,8 +72,8 @@ class FileDropConfig(SendingConfig):
         ready: when a file is complete: its size and time did not change for ``settle_s``, it has
             its name (the writer renames it when complete), or ``NAME.ok`` stands beside it.
         scan_s: time from one look into the folder to the next [s].
-        hold_s: how long after the pipeline took its readings a file is recorded as taken [s]; longer
-            than the agent needs to write its journal.
+        hold_s: how long after its readings were delivered a file is recorded as taken, at the
+            earliest [s]; they must be durable besides.
         time: column of the time, or of date and time of day.
         time_format: as of Python's strptime; with %z the file's own offset counts.
         decimal: the sign before decimals.

@@ -1,10 +1,10 @@
 """HJ 212 listener: CEMS data loggers (数采仪) connect and report.
 
 1. Only a packet with a configured MN and its password is heard; anything else ends the connection.
-2. A packet is acknowledged when its readings were taken by the agent, not when they arrived: while
-   the agent is busy or stopped the logger keeps them and sends them again.
+2. A packet is acknowledged when its readings are durable in the agent's outbox, not when they
+   arrived: while the agent is busy or stopped the logger keeps them and sends them again.
 3. A packet that comes again (same MN, QN, CN and part, same bytes) is acknowledged and not delivered
-   twice.
+   twice, also after a restart.
 """
 
 import asyncio
@@ -35,6 +35,7 @@ from edge_agent.errors import BadAnswer, ConfigError, NoAnswer
 
 QUEUE_LIMIT = 1_000  # packets
 _REMEMBERED = 4_096  # packets known by what identifies them
+_MARK_BYTES = 16
 _READ_SIZE = 4_096
 _DAMAGED_LIMIT = 100  # damaged packets of one connection
 _ANSWERS = (REQUEST_ANSWER, EXECUTED, NOTICE_ANSWER, DATA_ANSWER)
@@ -43,7 +44,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class _Delivery:
-    """Readings on their way, and whom to answer when they were taken."""
+    """Readings on their way, and whom to answer when they are durable."""
 
     readings: list[Reading]
     packet: Packet
@@ -64,7 +65,10 @@ class Hj212Driver:
         self._links: set[asyncio.Task[None]] = set()
         self._queue: deque[_Delivery] = deque()
         self._arrived = asyncio.Event()
-        self._known: OrderedDict[bytes, bool] = OrderedDict()  # packet to whether it was taken
+        self._unkept: deque[list[_Delivery]] = deque()
+        self._waiting = self._kept = 0  # packets in _queue and _unkept; deliveries that are durable
+        self._marks: list[bytes] = []
+        self._known: OrderedDict[bytes, bool] = OrderedDict()  # packet to whether it is durable
         self._only_looks = False
         self.port = config.port
         self.dropped = 0
@@ -87,28 +91,45 @@ class Hj212Driver:
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        """Close the port and all connections; what was not taken was not acknowledged either."""
+        """Close the port and all connections; what was not delivered was not acknowledged either."""
         if self._server is not None:
             self._server.close()
         links = list(self._links)
         for link in links:
             link.cancel()
         await asyncio.gather(*links, return_exceptions=True)
+        self._waiting -= len(self._queue)
         while self._queue:
             self._known.pop(self._queue.popleft().key, None)
 
     async def samples(self) -> AsyncGenerator[Sequence[Reading], None]:
-        """All that arrived since the last step; it is acknowledged when the next step begins."""
+        """All that arrived since the last step; it is acknowledged by ``kept``."""
         while True:
             await self._arrived.wait()
             self._arrived.clear()
             while self._queue:
                 deliveries = list(self._queue)
+                self._queue.clear()
+                self._unkept.append(deliveries)
+                self._marks = [one.key for one in deliveries if one.packet.wants_answer]
                 yield [reading for delivery in deliveries for reading in delivery.readings]
-                for delivery in deliveries:
-                    self._queue.popleft()
-                    self._known[delivery.key] = True
-                    self._acknowledge(delivery.packet, delivery.writer)
+
+    def marks(self) -> Sequence[bytes]:
+        """The packets of the newest delivery whose loggers wait for an answer."""
+        return self._marks
+
+    def remember(self, marks: Sequence[bytes]) -> None:
+        """Packets that an earlier life has kept are answered when they come again."""
+        self._known.update(dict.fromkeys(marks, True))
+
+    def kept(self, deliveries: int) -> None:
+        """Answer the packets that are durable now; who hung up meanwhile sends them again."""
+        for _ in range(deliveries - self._kept):
+            for delivery in self._unkept.popleft():
+                self._waiting -= 1
+                self._known[delivery.key] = True
+                self._acknowledge(delivery.packet, delivery.writer)
+        self._kept = deliveries
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if len(self._links) >= 4 * len(self._config.loggers) + 4:
@@ -161,7 +182,7 @@ class Hj212Driver:
             return
         key = _identity(packet)
         if key in self._known:
-            if self._known[key]:  # else it is answered when the first one was taken
+            if self._known[key]:  # else it is answered when the first one is durable
                 self._acknowledge(packet, peer.writer)
             return
         try:
@@ -169,7 +190,7 @@ class Hj212Driver:
         except BadAnswer as error:
             self._tell("hj212_unreadable", peer, str(error))
             return
-        if len(self._queue) >= QUEUE_LIMIT:
+        if self._waiting >= QUEUE_LIMIT:
             self.dropped += 1  # not answered: the logger keeps it
             return
         self._known[key] = not readings
@@ -178,6 +199,7 @@ class Hj212Driver:
         if not readings:
             self._acknowledge(packet, peer.writer)
             return
+        self._waiting += 1
         self._queue.append(_Delivery(readings, packet, key, peer.writer))
         self._arrived.set()
 
@@ -208,7 +230,7 @@ class _Peer:
 def _identity(packet: Packet) -> bytes:
     """Rule 3: what makes two packets the same one."""
     text = f"{packet.mn};{packet.qn};{packet.cn};{packet.pno};{packet.data}"
-    return hashlib.sha256(text.encode("ascii")).digest()
+    return hashlib.sha256(text.encode("ascii")).digest()[:_MARK_BYTES]
 
 
 def _passwords(config: Hj212Config) -> dict[str, bytes]:

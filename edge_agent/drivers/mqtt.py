@@ -1,4 +1,4 @@
-"""MQTT and Sparkplug B input, for plants that already publish: configuration and driver.
+"""MQTT and Sparkplug B input, for plants that already publish: the driver.
 
 1. A tag names a topic (a number, or JSON and the path of the number in it), or a Sparkplug metric by
    group, node, device and name.
@@ -7,6 +7,8 @@
 3. Sparkplug order, births and deaths are judged by ``sparkplug_state``. A death makes the tags of
    what died BAD_COMMS; a gap does too, until the births asked for have come.
 4. Source times are used where they are plausible and trusted; otherwise the time of receipt, marked.
+5. A QoS 1 message is acknowledged when its readings are durable; one that the broker marks as sent
+   again (DUP) and that is known by its id and content is acknowledged and not taken twice.
 """
 
 import asyncio
@@ -14,31 +16,19 @@ import json
 import logging
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import Annotated, Literal, Self
-
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    StringConstraints,
-    field_validator,
-    model_validator,
-)
+from typing import Self
 
 from edge_agent.clock import NS_PER_S, Clock
 from edge_agent.drivers.base import (
     UNCERTAIN_CLOCK,
-    Host,
     Reading,
     Scaler,
-    Seconds,
-    SendingConfig,
-    Tag,
     Value,
     is_plausible_time,
 )
-from edge_agent.drivers.mqtt_link import Access, ClosingSocket, Message, MqttLink
+from edge_agent.drivers.mqtt_config import MqttConfig, MqttTag
+from edge_agent.drivers.mqtt_link import Message, MqttLink
+from edge_agent.drivers.mqtt_receipts import Receipts
 from edge_agent.drivers.mqtt_values import Path_, at, instant_ns, loads, parse_path, plain_number
 from edge_agent.drivers.sparkplug_payload import Metric, decode, rebirth_request
 from edge_agent.drivers.sparkplug_state import KINDS, Node, Outcome, Update
@@ -49,116 +39,12 @@ from edge_agent.tls_files import TlsFiles
 _NAMESPACE = "spBv1.0"
 _NS_PER_MS = 1_000_000
 _REBIRTH_EVERY_S = 5.0
-_HOUR_S = 3_600.0
 _LOOK_S = 2.0
 _MAX_TOLD = 1_000
 _STALE = 500  # Sparkplug's quality beyond OPC's: the value's source is gone
 HISTORY = Quality.of(Severity.GOOD, Reason.HISTORY)
 _UNCERTAIN = Quality.of(Severity.UNCERTAIN)
 _log = logging.getLogger(__name__)
-
-TopicPart = Annotated[str, StringConstraints(pattern=r"^[^+#/\x00]{1,128}$")]
-
-
-class MqttTag(Tag):
-    """One value: of a topic, or of a Sparkplug metric.
-
-    Args:
-        topic: an exact topic; its payload is one number, unless ``path`` is given.
-        path: where the number stands in a JSON payload, such as data.power[0].
-        time_path: where its time stands; ``time_unit`` says as what.
-        group, node, device, metric: a Sparkplug metric; without device the node's own.
-    """
-
-    topic: Annotated[str, StringConstraints(pattern=r"^[^+#\x00]{1,512}$")] | None = None
-    path: str | None = None
-    time_path: str | None = None
-    time_unit: Literal["s", "ms", "us", "ns", "iso"] = "ms"
-    group: TopicPart | None = None
-    node: TopicPart | None = None
-    device: TopicPart | None = None
-    metric: Annotated[str, StringConstraints(min_length=1, max_length=512)] | None = None
-
-    @field_validator("path", "time_path")
-    @classmethod
-    def _parses(cls, text: str | None) -> str | None:
-        if text is not None:
-            parse_path(text)
-        return text
-
-    @model_validator(mode="after")
-    def _one(self) -> Self:
-        sparkplug = (self.group, self.node, self.metric)
-        if self.topic is not None and any((*sparkplug, self.device)):
-            raise ValueError("either topic, or group, node and metric are right")
-        if self.topic is None and not all(sparkplug):
-            raise ValueError("topic, or group, node and metric are missing")
-        if self.path is not None and self.topic is None:
-            raise ValueError("path belongs to a topic with JSON")
-        if self.time_path is not None and self.path is None:
-            raise ValueError("time_path needs path: a plain number has no time")
-        return self
-
-
-class MqttTls(BaseModel):
-    """TLS towards the plant's broker; without ``ca`` the system's authorities are trusted.
-
-    Renewed files are taken up while the driver runs.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
-
-    ca: Path | None = Field(default=None, exclude=True)
-    cert: Path | None = Field(default=None, exclude=True)
-    key: Path | None = Field(default=None, exclude=True)
-
-    def files(self) -> TlsFiles:
-        """The files as a context that follows them. Blocking; raises KeyFileError."""
-        return TlsFiles(self.ca, self.cert, self.key, socket_class=ClosingSocket)
-
-
-class MqttConfig(SendingConfig):
-    """One broker of the plant; that the connection lives is known by its keep-alive.
-
-    Args:
-        client_id: must differ from every other client's of that broker; keeps the session.
-        qos: for plain topics; with 1 the broker keeps what was not taken.
-        host_id: Sparkplug host id; when set, its STATE is published for nodes that wait for it.
-        rebirth: ask a node for its births when order or meaning is lost.
-        trust_source_time: take the times in the payloads.
-    """
-
-    driver: Literal["mqtt"]
-    host: Host
-    port: int = Field(default=1883, ge=1, le=65535)
-    client_id: Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z_.-]{1,128}$")]
-    keepalive_s: int = Field(default=30, ge=5, le=3600)
-    username: str | None = None
-    password_file: Path | None = Field(default=None, exclude=True)
-    tls: MqttTls | None = None
-    qos: Literal[0, 1] = 1
-    host_id: TopicPart | None = None
-    rebirth: bool = True
-    trust_source_time: bool = True
-    timeout_s: Seconds = 10.0
-    stale_s: Seconds = 120.0
-    tags: tuple[MqttTag, ...]
-
-    def usual_s(self, tag: Tag) -> float:  # noqa: ARG002  the same for all tags
-        """Nobody knows how often a plant publishes: once an hour must be enough [s]."""
-        return _HOUR_S
-
-    def access(self, tls: TlsFiles | None, will: tuple[str, bytes] | None) -> Access:
-        """How to connect."""
-        return Access(
-            self.host, self.port, self.client_id, self.keepalive_s, self.timeout_s, self.username,
-            self.password_file, tls, will,
-        )  # fmt: skip
-
-    def certificate_files(self) -> tuple[Path, ...]:
-        """Our certificate and the authority's."""
-        tls = self.tls or MqttTls()
-        return tuple(path for path in (tls.cert, tls.ca) if path is not None)
 
 
 class MqttDriver:
@@ -181,6 +67,7 @@ class MqttDriver:
         self._tls: TlsFiles | None = None
         self._watch: asyncio.Task[None] | None = None
         self._link = MqttLink(config.access(None, None))
+        self._receipts = Receipts()
 
     def _sort(self, tag: MqttTag) -> None:
         if tag.topic is not None:
@@ -226,6 +113,8 @@ class MqttDriver:
         finally:
             if not is_open:
                 await link.close()
+        if not link.is_resumed:
+            self._receipts.forget()
         if (state := self._state(is_online=True)) is not None:
             link.publish(*state, qos=1, retain=True)
         for key in self._nodes:
@@ -245,7 +134,7 @@ class MqttDriver:
         await self._link.close()
 
     async def samples(self) -> AsyncGenerator[Sequence[Reading], None]:
-        """All that arrived since the last step; acknowledged when the next step begins.
+        """All that arrived since the last step; acknowledged by ``kept``.
 
         Raises NoAnswer when the broker's connection is lost.
         """
@@ -253,11 +142,26 @@ class MqttDriver:
             messages = await self._link.take()
             now_ns = self._clock.utc_ns()
             readings: list[Reading] = []
-            for message in messages:
+            for message in self._receipts.fresh(messages):
                 readings += self._read(message, now_ns)
+            if self._is_passing:  # a broker stops at its window
+                self._link.acknowledge(messages)
+            else:
+                self._receipts.wait(self._link, messages, is_delivery=bool(readings))
             if readings:
                 yield readings
-            self._link.acknowledge(messages)
+
+    def marks(self) -> Sequence[bytes]:
+        """The QoS 1 messages of the newest delivery."""
+        return self._receipts.marks
+
+    def remember(self, marks: Sequence[bytes]) -> None:
+        """Messages that an earlier life has kept are acknowledged when they come again."""
+        self._receipts.remember(marks)
+
+    def kept(self, deliveries: int) -> None:
+        """Acknowledge what is durable now."""
+        self._receipts.kept(deliveries)
 
     async def _certificate(self) -> TlsFiles | None:
         """The certificate's files as they are now; broken new ones leave the old ones in use."""

@@ -1,7 +1,7 @@
 """One MQTT session for a driver: paho in its own thread, a bounded inbox in ours.
 
-1. A message with QoS 1 is acknowledged when its readings were taken, so the broker keeps what a
-   busy or stopped agent has not taken (with a persistent session), and sends no more than its
+1. A message with QoS 1 is acknowledged when its readings are durable, so the broker keeps what a
+   busy or stopped agent has not kept (with a persistent session), and sends no more than its
    window meanwhile. What comes with QoS 0 faster than it is taken loses its oldest, counted.
 2. The library never reconnects by itself: whatever ends the connection ends the session.
 """
@@ -51,6 +51,7 @@ class Message:
     is_retained: bool
     mid: int
     qos: int
+    is_repeat: bool = False
 
 
 class MqttLink:
@@ -67,6 +68,7 @@ class MqttLink:
         self._connected: asyncio.Future[None] | None = None
         self._subscribed: asyncio.Future[None] | None = None
         self.dropped = 0
+        self.is_resumed = False  # the broker knew this client's session
 
     async def open(self, topics: Sequence[tuple[str, int]]) -> None:
         """Connect and subscribe. Raises NoAnswer or Refused."""
@@ -165,7 +167,8 @@ class MqttLink:
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(function, *arguments)
 
-    def _on_connect(self, _client: Any, _data: Any, _flags: Any, reason: Any, *_: Any) -> None:
+    def _on_connect(self, _client: Any, _data: Any, flags: Any, reason: Any, *_: Any) -> None:
+        self.is_resumed = flags.session_present
         failed = Refused(f"the broker refused: {reason}", code=reason.value)
         self._call(_settle, self._connected, failed if reason.is_failure else None)
 
@@ -176,8 +179,9 @@ class MqttLink:
 
     def _on_message(self, _client: Any, _data: Any, message: mqtt.MQTTMessage) -> None:
         found = Message(
-            message.topic, bytes(message.payload), message.retain, message.mid, message.qos
-        )
+            message.topic, bytes(message.payload), message.retain, message.mid, message.qos,
+            message.dup,
+        )  # fmt: skip
         self._call(self._put, found)
 
     def _on_disconnect(self, _client: Any, _data: Any, _flags: Any, reason: Any, *_: Any) -> None:

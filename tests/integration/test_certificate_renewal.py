@@ -24,7 +24,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from edge_agent.acquisition import Acquisition, DeviceState
 from edge_agent.clock import SystemClock
-from edge_agent.drivers.mqtt import MqttConfig
+from edge_agent.drivers.mqtt_config import MqttConfig
 from edge_agent.errors import KeyFileError
 from edge_agent.tls_files import TlsFiles
 from edge_agent.wire.tls import TlsClient

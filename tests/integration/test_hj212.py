@@ -49,15 +49,17 @@ async def listening(config):
 
 
 class Consumer:
-    """Takes what the driver has, in its own task, as acquisition does."""
+    """Takes what the driver has and keeps it, in its own task, as the agent does."""
 
     def __init__(self, driver):
-        self.readings = []
+        self.readings, self.deliveries = [], 0
         self.task = asyncio.create_task(self._run(driver))
 
     async def _run(self, driver):
         async for readings in driver.samples():
             self.readings += readings
+            self.deliveries += 1
+            driver.kept(self.deliveries)
 
     async def __aenter__(self):
         return self
@@ -157,6 +159,66 @@ async def test_what_nobody_took_is_not_acknowledged_and_comes_again(config):
         assert [r.value for r in consumer.readings] == [12.5]
 
 
+async def test_what_was_taken_and_is_not_durable_yet_is_not_acknowledged(config):
+    async with listening(config()) as driver:
+        logger = await DataLogger(MN, f"pw-{MN}").connect(driver.port)
+        deliveries = driver.samples()
+        for number in range(3):
+            report(logger, number, number + 0.5)
+        taken = 0
+        while taken < 3:
+            taken += len(await anext(deliveries))
+            if taken == 1:
+                assert len(driver.marks()) == 1
+        logger.send_again()  # nobody answered in time: it is the same packets again
+        beyond = asyncio.ensure_future(anext(deliveries))
+        report(logger, 30, 9.5)
+        (last,) = await beyond
+        assert last.value == 9.5
+        assert logger.heard == b""
+        driver.kept(1)
+        assert await logger.listen()
+        assert 0 < len(logger.waiting) < 4
+        driver.kept(len(driver._unkept) + 1)
+        while logger.waiting:
+            assert await logger.listen()
+        logger.close()
+        await deliveries.aclose()
+
+
+async def test_a_packet_that_was_kept_in_an_earlier_life_is_acknowledged_and_not_delivered(config):
+    async with listening(config()) as driver:
+        logger = await DataLogger(MN, f"pw-{MN}").connect(driver.port)
+        report(logger, 58, 12.5)
+        deliveries = driver.samples()
+        await anext(deliveries)
+        marks = list(driver.marks())
+        await deliveries.aclose()
+    again = Hj212Driver(config(), At())
+    again.remember(marks)
+    async with asyncio.timeout(30), again, Consumer(again) as consumer:
+        await logger.connect(again.port)
+        logger.send_again()
+        while logger.waiting:
+            assert await logger.listen()
+        report(logger, 59, 13.5)
+        while logger.waiting:
+            assert await logger.listen()
+        logger.close()
+        assert [r.value for r in consumer.readings] == [13.5]
+
+
+async def test_packets_that_want_no_answer_leave_no_marks(config):
+    async with listening(config()) as driver:
+        logger = await DataLogger(MN, f"pw-{MN}", flag=4).connect(driver.port)
+        report(logger, 58, 12.5)
+        deliveries = driver.samples()
+        await anext(deliveries)
+        assert driver.marks() == []
+        logger.close()
+        await deliveries.aclose()
+
+
 async def test_a_busy_agent_leaves_packets_with_the_logger_instead_of_losing_them(
     config, monkeypatch
 ):
@@ -237,9 +299,18 @@ async def test_the_supervisor_runs_a_listener_and_calls_it_up_when_values_flow(c
                 await asyncio.sleep(0.01)
             assert acquired.status()[0].state is DeviceState.CONNECTING
             report(logger, 58, 12.5)
+            while not acquired._queue.size:
+                await asyncio.sleep(0.01)
+            acquired.kept(acquired.taken.place)  # what is held in the queue is not kept
             readings = await anext(acquired.batches())
             assert [reading.value for reading in readings] == [12.5]
             assert acquired.status()[0].state is DeviceState.UP
+            acquired.kept(acquired.taken.place - 1)
+            assert [device for device, _ in acquired.taken.marks] == ["cems"]
+            assert logger.heard == b""
+            acquired.kept(acquired.taken.place)
+            while logger.waiting:
+                assert await logger.listen()
             logger.close()
     finally:
         task.cancel()

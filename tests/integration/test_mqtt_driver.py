@@ -15,7 +15,8 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from edge_agent.acquisition import Acquisition, DeviceState
 from edge_agent.clock import SystemClock
-from edge_agent.drivers.mqtt import HISTORY, MqttConfig, MqttDriver
+from edge_agent.drivers.mqtt import HISTORY, MqttDriver
+from edge_agent.drivers.mqtt_config import MqttConfig
 from edge_agent.drivers.mqtt_link import MqttLink
 from edge_agent.errors import NoAnswer, Refused
 from edge_agent.readings import BAD_COMMS, GOOD, Reason
@@ -101,9 +102,19 @@ def config(port, tags, **fields):
 @contextlib.asynccontextmanager
 async def session(port, tags, **fields):
     async with asyncio.timeout(60), MqttDriver(config(port, tags, **fields), CLOCK) as driver:
-        samples = driver.samples()
+        samples = kept(driver)
         async with contextlib.aclosing(samples):
             yield driver, samples
+
+
+async def kept(driver):
+    """What the driver delivers; it is durable when the next step begins."""
+    deliveries = 0
+    async with contextlib.aclosing(driver.samples()) as samples:
+        async for readings in samples:
+            yield readings
+            deliveries += 1
+            driver.kept(deliveries)
 
 
 async def until(samples, count):
@@ -159,6 +170,65 @@ async def test_what_was_published_while_the_agent_was_away_or_busy_comes_after_i
             values = [reading.value for reading in await until(samples, 50)]
     assert first[0].value == 0.5
     assert values == [number + 0.5 for number in range(50)]
+
+
+async def test_what_is_not_durable_is_not_acknowledged_and_a_repeat_of_what_is_is_not_taken(broker):
+    """A plain number has no time of its own: taken twice it would be two readings."""
+    async with session(broker.port, PLAIN[:1]):
+        pass
+    marks = []
+    async with publisher(broker.port) as publish:
+        for number in range(50):
+            await publish("plant/raw", f"{number}.5")
+        driver, values = MqttDriver(config(broker.port, PLAIN[:1]), CLOCK), []
+        async with asyncio.timeout(60), driver, contextlib.aclosing(driver.samples()) as samples:
+            while len(values) < 20:  # mosquitto's window: nothing more comes without an answer
+                values += [reading.value for reading in await anext(samples)]
+                marks += driver.marks()
+            stuck = asyncio.ensure_future(anext(samples))
+            await asyncio.wait([stuck], timeout=0.3)
+            assert not stuck.done()
+            stuck.cancel()
+            await asyncio.gather(stuck, return_exceptions=True)
+        # Of these the first ten are durable when the agent is killed, before it could say so.
+        again = MqttDriver(config(broker.port, PLAIN[:1]), CLOCK)
+        again.remember(marks[:10])
+        async with asyncio.timeout(60), again, contextlib.aclosing(kept(again)) as samples:
+            values += [reading.value for reading in await until(samples, 40)]
+    expected = [number + 0.5 for number in range(50)]
+    assert values[:20] == expected[:20]
+    assert values[20:] == expected[10:]
+
+
+async def test_repeats_within_a_life_are_known_and_acknowledged_when_the_first_is_durable(broker):
+    async with session(broker.port, PLAIN[:1]):
+        pass
+    driver, values = MqttDriver(config(broker.port, PLAIN[:1]), CLOCK), []
+    async with publisher(broker.port) as publish:
+        for number in range(30):
+            await publish("plant/raw", f"{number}.5")
+        deliveries = 0
+        async with asyncio.timeout(60), driver, contextlib.aclosing(driver.samples()) as samples:
+            while len(values) < 20:
+                values += [reading.value for reading in await anext(samples)]
+                deliveries += 1
+        async with asyncio.timeout(60), driver, contextlib.aclosing(driver.samples()) as samples:
+            driver.kept(deliveries)
+            while len(values) < 30:
+                values += [reading.value for reading in await anext(samples)]
+                deliveries += 1
+                driver.kept(deliveries)
+    assert values == [number + 0.5 for number in range(30)]
+
+
+async def test_a_broker_that_lost_the_session_counts_anew_and_nothing_is_taken_for_a_repeat(broker):
+    driver = MqttDriver(config(broker.port, PLAIN[:1]), CLOCK)
+    driver.remember([b"m" * 16])
+    async with asyncio.timeout(60), driver:
+        assert not driver._receipts._known
+    driver.remember([b"m" * 16])
+    async with asyncio.timeout(60), driver:
+        assert list(driver._receipts._known) == [b"m" * 16]
 
 
 async def test_a_broker_that_dies_ends_the_session_and_a_new_one_works(broker):

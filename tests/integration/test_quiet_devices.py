@@ -20,7 +20,7 @@ from pydantic import ValidationError
 from edge_agent.acquisition import Acquisition, DeviceState
 from edge_agent.drivers.file_drop_rows import FileDropConfig
 from edge_agent.drivers.hj212_values import Hj212Config
-from edge_agent.drivers.mqtt import MqttConfig
+from edge_agent.drivers.mqtt_config import MqttConfig
 from simulators.hj212_logger import DataLogger
 
 S = 10**9
@@ -80,6 +80,7 @@ class Watched:
     async def _take(self):
         async for readings in self.acquired.batches():
             self.values += [reading.value for reading in readings]
+            self.acquired.kept(self.acquired.taken.place)
 
     async def opened(self):
         async with asyncio.timeout(30):

@@ -105,7 +105,7 @@ async def test_overload_is_counted_and_told_and_its_memory_stays_within_the_limi
             await asyncio.sleep(0.05)
             held.append(running._pipeline.held_bytes)
             queued.append(running._acquisition._queue.size)
-            unsaved.append(len(running._unsaved))
+            unsaved.append(len(running._unsaved.readings))
             resident.append(resident_mb())
         status = running._acquisition.status()
         written = json.loads((tmp_path / "state" / "status.json").read_text())

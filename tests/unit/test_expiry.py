@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from edge_agent.drivers.modbus.config import ModbusConfig
-from edge_agent.drivers.mqtt import MqttConfig
+from edge_agent.drivers.mqtt_config import MqttConfig
 from edge_agent.drivers.opcua import OpcUaConfig, pki
 from edge_agent.expiry import Watch, files_of
 from edge_agent.wire import certificates

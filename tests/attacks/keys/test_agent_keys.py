@@ -451,7 +451,7 @@ async def test_a_stop_without_the_token_loses_nothing(hsm):
         soft_hsm.unplug()
         for _ in range(2):
             await works.minute(agent)
-        await until(lambda: not agent._unsaved, "the journal")
+        await until(lambda: not agent._unsaved.readings, "the journal")
     soft_hsm.plug()
     async with works.running(gateway=False) as agent:
         await works.minute(agent)

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from edge_agent.clock import SystemClock
-from edge_agent.drivers.mqtt import MqttConfig, MqttDriver
+from edge_agent.drivers.mqtt import MqttDriver
+from edge_agent.drivers.mqtt_config import MqttConfig
 from edge_agent.drivers.mqtt_link import Message
 from edge_agent.drivers.mqtt_values import at, instant_ns, loads, parse_path, plain_number
 from edge_agent.drivers.sparkplug_payload import MAX_PAYLOAD, decode, rebirth_request, value_of
