@@ -155,7 +155,8 @@ class Ledger(Reader):
 
     def _plant(self) -> None:
         """Give a ledger from before there was a tree its leaves, in order of arrival."""
-        self._db.execute("CREATE INDEX IF NOT EXISTS leaves_by_hash ON leaves (hash)")
+        if self._all("SELECT 1 FROM batches LIMIT 1", ()):  # whose numbers lead to no leaf
+            self._db.execute("CREATE INDEX IF NOT EXISTS leaves_by_hash ON leaves (hash)")
         for digest, site, agent, raw in self._all(
             "SELECT digest, site, agent, raw FROM configs ORDER BY rowid", ()
         ):

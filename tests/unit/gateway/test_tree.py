@@ -114,3 +114,40 @@ def test_checkpoints_are_kept_by_size_and_the_first_one_stays(ledger):
     ledger.tree.add_cosignature(8, "w2", "b")
     ledger.tree.add_cosignature(8, "w1", "a")
     assert ledger.tree.cosignatures(8) == ["a", "b"]
+
+
+def to_former_layout(path, raws):
+    """The file as it was laid out when nodes had a table and every leaf an index."""
+    db = sqlite3.connect(path)
+    for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
+        db.execute(f"DROP TRIGGER {name}")
+    db.execute("DROP INDEX document_leaves")
+    db.execute("CREATE INDEX leaves_by_hash ON leaves (hash)")
+    db.execute("CREATE TABLE nodes (level, place, hash, PRIMARY KEY (level, place))")
+    for position, completed in db.execute("SELECT position, completed FROM leaves").fetchall():
+        for level in range(1, len(completed) // 32 + 1):
+            hash_ = completed[32 * (level - 1) : 32 * level]
+            db.execute("INSERT INTO nodes VALUES (?, ?, ?)", (level, position >> level, hash_))
+    db.execute("ALTER TABLE leaves DROP COLUMN completed")
+    for seq, raw in enumerate(raws, 1):
+        db.execute("UPDATE batches SET raw = ?, id = ? WHERE seq = ?", (raw, seq, seq))
+    db.execute("ALTER TABLE batches DROP COLUMN base")
+    db.commit()
+    db.close()
+
+
+def test_a_ledger_of_the_former_layout_is_read_and_carried_on(filled, tmp_path, chain, ring):
+    made = chain.batches(12)
+    filled.close()
+    to_former_layout(tmp_path / "ledger.sqlite", made[:7])
+    again = Ledger(tmp_path / "ledger.sqlite")
+    again.append(entries(made, ring))
+    hashes = [merkle.leaf_hash(leaf) for _, leaf, _ in again.tree.leaves()]
+    assert again.tree.size() == 14
+    assert [row.raw for row in again.batches(SITE, AGENT)] == made
+    assert [row.raw for row in again.arrivals(SITE)] == made
+    for size in range(1, 15):
+        assert again.tree.root(size) == merkle.root(hashes[:size])
+    for index, leaf, _ in again.tree.leaves():
+        assert again.tree.index_of(leaf) == index
+    again.close()
