@@ -1,7 +1,6 @@
 """The agent's file: strict models, errors with line and key, digest of the effective whole.
 
-A tag with ``repeat: {from: 1, to: 24}`` stands for one tag a number; ``{n}`` (or ``{n:03d}``)
-in its texts is the number. What travels to the gateway is the *effective* configuration: every
+What travels to the gateway is the *effective* configuration: every
 default resolved, every factor with its source, no secrets and no local paths.
 """
 
@@ -19,6 +18,7 @@ from edge_agent import (
     factor_overrides,
     factor_sets,
     plants,
+    repeats,
     tag_table,
     templates,
 )
@@ -36,7 +36,7 @@ from edge_agent.wire import cbor
 from edge_agent.wire.cose import MAX_PAYLOAD
 
 NAME = r"^[a-z0-9][a-z0-9_-]{0,31}$"
-_MAX_REPEAT = 2_000
+_OF_THE_PLACE = ("state_dir", "keys", "mqtt", "outbox", "limits")
 
 
 class _Strict(BaseModel):
@@ -227,7 +227,7 @@ def load(path: Path) -> AgentConfig:
     if not isinstance(document.value, dict):
         raise document.error((), "must be a map of keys")
     templates.expand(document)
-    expanded = _expand_repeats(document)
+    expanded = repeats.expand(document)
     _resolve_paths(expanded.value, path.resolve().parent)
     _read_plan(expanded.value, path.resolve().parent)
     config = documents.validate(expanded, AgentConfig)
@@ -235,47 +235,6 @@ def load(path: Path) -> AgentConfig:
     if errors:
         raise documents.all_of(errors)
     return config
-
-
-def _expand_repeats(document: Document) -> Document:
-    origins: dict[documents.Path_, documents.Path_] = {}
-    devices = document.value.get("devices")
-    for place, device in enumerate(devices if isinstance(devices, list) else []):
-        if not isinstance(device, dict) or not isinstance(device.get("tags"), list):
-            continue
-        if not any(isinstance(tag, dict) and "repeat" in tag for tag in device["tags"]):
-            continue
-        tags: list[Any] = []
-        for number, tag in enumerate(device["tags"]):
-            key = ("devices", place, "tags", number)
-            for copy in _repeated(tag, key, document):
-                origins[("devices", place, "tags", len(tags))] = key
-                tags.append(copy)
-        device["tags"] = tags
-    return document.rearranged(origins)
-
-
-def _repeated(tag: Any, key: documents.Path_, document: Document) -> list[Any]:
-    if not isinstance(tag, dict) or "repeat" not in tag:
-        return [tag]
-    repeat = tag["repeat"]
-    right = "repeat: {from: 1, to: 24} is right"
-    if not isinstance(repeat, dict) or repeat.keys() != {"from", "to"}:
-        raise document.error((*key, "repeat"), f"found {repeat!r}", right)
-    first, last = repeat["from"], repeat["to"]
-    if type(first) is not int or type(last) is not int or not 0 <= last - first < _MAX_REPEAT:
-        raise document.error((*key, "repeat"), f"found {repeat!r}", right)
-    rest = {name: value for name, value in tag.items() if name != "repeat"}
-    try:
-        return [
-            {
-                name: documents.numbered(value, n) if isinstance(value, str) else value
-                for name, value in rest.items()
-            }
-            for n in range(first, last + 1)
-        ]
-    except ValueError as error:
-        raise document.error(key, str(error), "{n} or {n:03d} is right") from None
 
 
 def _resolve_paths(value: dict[str, Any], folder: Path) -> None:
@@ -364,20 +323,24 @@ def effective(config: AgentConfig, factors: FactorSet, series: list[dict[str, An
         raise ConfigError(message, key="control_plan", right="take the configuration from load()")
     plain = config.model_dump(
         mode="json",
-        exclude=dict.fromkeys(("state_dir", "keys", "mqtt", "outbox", "limits"), True),
+        exclude=dict.fromkeys((*_OF_THE_PLACE, "devices"), True),
     )
     plan = plain["control_plan"] or {}
     plain["control_lines"] = plan.pop("parameters", [])  # apart: the wire's maps nest six deep
     plain["factor_set"] = factor_sets.to_plain(factors)
     plain["series"] = series
     plain["v"] = 1
-    for device in plain["devices"]:
-        device["tags"] = [
-            {key: value for key, value in tag.items() if value is not None}
-            for tag in device["tags"]
-        ]
+    plain["devices"] = [_device(device) for device in config.devices]
     document = cbor.encode(plain)
     return document if len(document) <= MAX_PAYLOAD else _compact(plain)
+
+
+def _device(device: AnyDeviceConfig) -> dict[str, Any]:
+    """A device with the settings of its tags that are set, tag by tag: there may be thousands."""
+    plain = device.model_dump(mode="json", exclude={"tags": True})
+    dumps = (tag.model_dump(mode="json") for tag in device.tags)
+    plain["tags"] = [{key: of for key, of in tag.items() if of is not None} for tag in dumps]
+    return plain
 
 
 def _compact(plain: dict[str, Any]) -> bytes:

@@ -46,8 +46,8 @@ class ModbusDriver:
         self._plans: dict[frozenset[str] | None, tuple[Block, ...]] = {}
         self._lost: set[Item] = set()
         self._refused: set[Item] = set()
-        self._bits = {tag.id: values.bit_reader(tag) for tag in config.tags if values.is_bit(tag)}
-        self._words = _readers(config)
+        self._bits: dict[str, Callable[[bytes, int], Value]] = {}
+        self._words: dict[str, Callable[[Words, int], Value]] = {}
         self._tags = {tag.id: tag for tag in config.tags}
         self._scanners: dict[int, tuple[Block, BlockReader | None]] = {}
         planning.check_device(config)
@@ -164,14 +164,29 @@ class ModbusDriver:
         for item in block.items:
             offset = item.address - block.address
             if words is None:
-                value = self._bits[item.key](answer.values, offset)
+                value = self._bit_reader(item.key)(answer.values, offset)
             else:
-                value = self._words[item.key](words, offset)
+                value = self._word_reader(item.key)(words, offset)
             if item.key == CLOCK:
                 poll.device_clock = value
             else:
                 quality = BAD_DEVICE if value is None else GOOD
                 poll.found.append((item.key, answer.received_ns, value, quality))
+
+    def _bit_reader(self, key: str) -> Callable[[bytes, int], Value]:
+        """How one tag is read; made when it is first read alone: most are read in scans."""
+        if key not in self._bits:
+            self._bits[key] = values.bit_reader(self._tags[key])
+        return self._bits[key]
+
+    def _word_reader(self, key: str) -> Callable[[Words, int], Value]:
+        if key not in self._words:
+            self._words[key] = (
+                _clock_reader(self._config)
+                if key == CLOCK
+                else values.reader(self._tags[key], self._config.order)
+            )
+        return self._words[key]
 
     def _scanned(self, block: Block, answer: Answer) -> Scan | None:
         known, reader = self._scanners.get(id(block), (None, None))  # its hash costs as a scan does
@@ -215,12 +230,8 @@ class _Poll:
     is_answered: bool = False
 
 
-def _readers(config: ModbusConfig) -> dict[str, Callable[[Words, int], Value]]:
-    table = {
-        tag.id: values.reader(tag, config.order) for tag in config.tags if not values.is_bit(tag)
-    }
-    if (register := config.clock_register) is not None:
-        order = register.order or config.order
-        plain = Scaler(Tag(id="clock"))
-        table[CLOCK] = lambda words, offset: plain(words.number(offset, register.type, order))
-    return table
+def _clock_reader(config: ModbusConfig) -> Callable[[Words, int], Value]:
+    register = config.clock_register
+    assert register is not None  # noqa: S101  it was asked for
+    kind, order, plain = register.type, register.order or config.order, Scaler(Tag(id="clock"))
+    return lambda words, offset: plain(words.number(offset, kind, order))
