@@ -312,6 +312,7 @@ class Plant:
     async def collect(self):
         async for readings in self.acquired.batches():
             self.got += [int(reading.value) for reading in readings]
+            self.acquired.kept(self.acquired.taken.place)
 
     async def publish(self):
         while True:
