@@ -45,6 +45,7 @@ class OutboxFile:
             with self.written(), self.sound():
                 self.db.execute("PRAGMA journal_mode=WAL")
                 self.db.execute("PRAGMA synchronous=FULL")
+                self.db.execute("PRAGMA cache_size=-256")
                 yield
         except StoreError:
             self.db.close()

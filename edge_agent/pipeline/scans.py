@@ -21,7 +21,7 @@ from edge_agent.pipeline.rows import Sink, Span, partial
 from edge_agent.pipeline.signals import SignalWorker
 from edge_agent.readings import Sample, Scan
 
-_BLOCK = 16_384  # values
+_BLOCK = 512  # values
 
 
 @dataclass(slots=True)
