@@ -24,23 +24,26 @@ from edge_agent.errors import CarbonError, TrustError
 from edge_agent.wire import cbor, cose, merkle
 from edge_agent.wire.cose import MessageType
 from edge_agent.wire.keys import PublicKey, Signer
+from gateway import signed_fields
+from gateway.signed_fields import Types
 
 KIND = "day_close"
+_WHAT = "day's record"
 MOST_DAYS = 400
 """More days at once than this are no outage of the gateway but a wrong clock."""
-_FIELDS: dict[str, tuple[type, ...]] = {
-    "v": (int,),
-    "site": (str,),
-    "at": (int,),
-    "by": (str,),
-    "day": (str,),
-    "timezone": (str,),
-    "first": (int,),
-    "last": (int,),
-    "size": (int,),
-    "root": (bytes,),
+_FIELDS: dict[str, Types] = {
+    "v": int,
+    "site": str,
+    "at": int,
+    "by": str,
+    "day": str,
+    "timezone": str,
+    "first": int,
+    "last": int,
+    "size": int,
+    "root": bytes,
     "ahead_s": (int, type(None)),
-    "agents": (dict,),
+    "agents": dict,
 }
 _DAY = re.compile(r"\d{4}-\d\d-\d\d\Z")
 
@@ -131,14 +134,7 @@ def open_(raw: bytes, gateway: Mapping[bytes, PublicKey]) -> DayRecord:
     Raises:
         TrustError: it is not this gateway's, or says nothing that is understood.
     """
-
-    def find(kid: bytes) -> PublicKey:
-        if kid not in gateway:
-            message = f"the day's record is not signed by the gateway, but by key {kid.hex()}"
-            raise TrustError(message)
-        return gateway[kid]
-
-    return _read(cose.verify(raw, MessageType.DAY_CLOSE, find).payload, raw)
+    return _read(signed_fields.of_gateway(raw, MessageType.DAY_CLOSE, gateway, _WHAT), raw)
 
 
 def unchecked(raw: bytes) -> DayRecord:
@@ -147,18 +143,11 @@ def unchecked(raw: bytes) -> DayRecord:
     Raises:
         TrustError: it says nothing that is understood.
     """
-    return _read(cose.parse(raw).payload, raw)
+    return _read(cbor.decode(cose.parse(raw).payload), raw)
 
 
-def _read(payload: bytes, raw: bytes) -> DayRecord:
-    fields: Any = cbor.decode(payload)
-    if type(fields) is not dict or fields.keys() != _FIELDS.keys():
-        message = f"a day's record has exactly the fields {', '.join(sorted(_FIELDS))}"
-        raise TrustError(message)
-    for name, types in _FIELDS.items():
-        if type(fields[name]) not in types:
-            message = f"field {name!r} of the day's record has the wrong type"
-            raise TrustError(message)
+def _read(fields: Any, raw: bytes) -> DayRecord:
+    signed_fields.check(fields, _FIELDS, _WHAT)
     _check_day(fields["day"], fields["timezone"])
     return DayRecord(
         fields["site"],

@@ -24,6 +24,7 @@ from edge_agent.wire import cbor, cose
 from edge_agent.wire.batch import VerifiedBatch
 from edge_agent.wire.cose import MessageType
 from edge_agent.wire.keys import PublicKey, Signer
+from gateway import signed_fields
 from gateway.decisions import Kept
 from gateway.trust import statements
 
@@ -185,17 +186,7 @@ def open_mark(raw: bytes, gateway: Mapping[bytes, PublicKey]) -> dict[str, Any]:
     Raises:
         TrustError: it is not this gateway's.
     """
-
-    def find(kid: bytes) -> PublicKey:
-        if kid not in gateway:
-            message = (
-                f"the mark is not signed by the gateway, but by key {kid.hex()}; a key that was the "
-                "gateway's stands in its keys.former and in the trust file"
-            )
-            raise TrustError(message)
-        return gateway[kid]
-
-    fields: dict[str, Any] = cbor.decode(cose.verify(raw, MessageType.CLOCK_MARK, find).payload)
+    fields: dict[str, Any] = signed_fields.of_gateway(raw, MessageType.CLOCK_MARK, gateway, "mark")
     return fields
 
 

@@ -13,6 +13,7 @@ from edge_agent.errors import TrustError
 from edge_agent.wire import cbor, cose
 from edge_agent.wire.cose import MessageType
 from edge_agent.wire.keys import PublicKey, Signer
+from gateway import signed_fields
 
 MONTH, PERSON = "month", "person_revoke"
 _COMMON: dict[str, type] = {"v": int, "site": str, "at": int, "by": str, "reason": str}
@@ -47,14 +48,7 @@ def open_(raw: bytes, kind: str, gateway: Mapping[bytes, PublicKey]) -> Mapping[
     Raises:
         TrustError: it is not this gateway's, or malformed.
     """
-
-    def find(kid: bytes) -> PublicKey:
-        if kid not in gateway:
-            message = f"the {kind} record is not signed by the gateway, but by key {kid.hex()}"
-            raise TrustError(message)
-        return gateway[kid]
-
-    fields = cbor.decode(cose.verify(raw, _TYPES[kind], find).payload)
+    fields = signed_fields.of_gateway(raw, _TYPES[kind], gateway, f"{kind} record")
     _check(kind, fields)
     return dict(fields)
 
@@ -71,14 +65,7 @@ def unchecked(raw: bytes, kind: str) -> Mapping[str, Any]:
 
 
 def _check(kind: str, fields: Any) -> None:
-    wanted = _COMMON | _FIELDS[kind]
-    if type(fields) is not dict or fields.keys() != wanted.keys():
-        message = f"a {kind} record has exactly the fields {', '.join(sorted(wanted))}"
-        raise TrustError(message)
-    for name, type_ in wanted.items():
-        if type(fields[name]) is not type_:
-            message = f"field {name!r} of the {kind} record is no {type_.__name__}"
-            raise TrustError(message)
+    signed_fields.check(fields, _COMMON | _FIELDS[kind], f"{kind} record")
     if kind == MONTH and any(type(seq) is not int for seq in fields["agents"].values()):
         message = "agents of the month record: the last batch of each is right"
         raise TrustError(message)

@@ -11,6 +11,7 @@ from edge_agent.errors import BadSignature, EvidenceError, TrustError
 from edge_agent.wire import cbor, cose
 from edge_agent.wire.cose import MessageType
 from edge_agent.wire.keys import PublicKey, Signer
+from gateway import signed_fields
 from gateway.trust.persons import People, Person, Role
 
 _OPTIONAL_BYTES = (bytes, type(None))
@@ -130,15 +131,7 @@ def unchecked(raw: bytes) -> Mapping[str, Any]:
 
 
 def _check(kind: MessageType, fields: Any) -> None:
-    wanted = COMMON | _FIELDS[kind]
-    if type(fields) is not dict or fields.keys() != wanted.keys():
-        message = f"a {kind.value} has exactly the fields {', '.join(sorted(wanted))}"
-        raise TrustError(message)
-    for name, types in wanted.items():
-        allowed = types if isinstance(types, tuple) else (types,)
-        if type(fields[name]) not in allowed:
-            message = f"field {name!r} of the {kind.value} has the wrong type"
-            raise TrustError(message)
+    signed_fields.check(fields, COMMON | _FIELDS[kind], kind.value)
     if not fields["reason"].strip():
         message = f"the {kind.value} gives no reason"
         raise TrustError(message)
