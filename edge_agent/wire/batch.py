@@ -179,21 +179,23 @@ def verify(
     return VerifiedBatch(batch, raw, message.sha256, message.kid, flags)
 
 
+def _chain(fields: Fields) -> dict[str, Any]:
+    return {
+        "site": fields["site"],
+        "agent": fields["agent"],
+        "seq": fields["seq"],
+        "prev": fields["prev"],
+        "boot": fields["boot"],
+        "first_ns": fields["t0"],
+        "last_ns": fields["t1"],
+        "config_sha256": fields["config"],
+    }
+
+
 def _bare(fields: Fields) -> Batch:
     """The batch by its chain fields alone."""
     return Batch(
-        site=fields["site"],
-        agent=fields["agent"],
-        seq=fields["seq"],
-        prev=fields["prev"],
-        boot=fields["boot"],
-        first_ns=fields["t0"],
-        last_ns=fields["t1"],
-        mono=(0, 0),
-        clock=ClockState(),
-        config_sha256=fields["config"],
-        software="",
-        columns=Columns(()),
+        **_chain(fields), mono=(0, 0), clock=ClockState(), software="", columns=Columns(())
     )
 
 
@@ -202,16 +204,9 @@ def whole(fields: Fields, columns: Columns) -> Batch:
     first_mono, last_mono = fields["mono"]
     log = fields.get("log")
     return Batch(
-        site=fields["site"],
-        agent=fields["agent"],
-        seq=fields["seq"],
-        prev=fields["prev"],
-        boot=fields["boot"],
-        first_ns=fields["t0"],
-        last_ns=fields["t1"],
+        **_chain(fields),
         mono=(first_mono, last_mono),
         clock=ClockState(**fields["clock"]),
-        config_sha256=fields["config"],
         software=fields["sw"],
         columns=columns,
         events=tuple(fields["events"]),

@@ -43,8 +43,9 @@ class Shape:
     first_ns: int
     last_ns: int
 
-    def __len__(self) -> int:
-        """Bytes that it takes, roughly."""
+    @property
+    def room(self) -> int:
+        """Memory that it takes, roughly [bytes]."""
         return 4 * (len(self.head) + len(self.steps) + len(self.tail))
 
 
@@ -76,13 +77,13 @@ class Shapes:
 
     def _remember(self, key: bytes, encoded: bytes, found: Batch) -> None:
         shape = _shape_of(encoded, found)
-        if shape is None or len(shape) > self._max_bytes:
+        if shape is None or shape.room > self._max_bytes:
             return
         before = self._known.pop(key, None)
         self._known[key] = shape
-        self._bytes += len(shape) - (len(before) if before else 0)
+        self._bytes += shape.room - (before.room if before else 0)
         while self._bytes > self._max_bytes:
-            self._bytes -= len(self._known.popitem(last=False)[1])
+            self._bytes -= self._known.popitem(last=False)[1].room
 
 
 def _shape_of(encoded: bytes, found: Batch) -> Shape | None:

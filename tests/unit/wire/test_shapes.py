@@ -138,12 +138,12 @@ def test_shapes_take_bounded_room():
     for number in range(50):
         names = [f"line{number}.pot{n:03d}" for n in range(30)]
         reader.read(cbor.encode(fields(series=names)))
-        assert reader._bytes == sum(map(len, reader._known.values())) <= 20_000
+        assert reader._bytes == sum(one.room for one in reader._known.values()) <= 20_000
     assert 1 < len(reader._known) < 20
     for number in range(5):
         wide = fields(s=list(range(30)), q=[number] * 30)
         reader.read(cbor.encode(wide))
-    assert reader._bytes == sum(map(len, reader._known.values()))
+    assert reader._bytes == sum(one.room for one in reader._known.values())
 
 
 def test_a_signed_batch_is_verified_alike(signer, ring):
