@@ -3,16 +3,24 @@
 import asyncio
 import contextlib
 import logging
-from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
 from edge_agent.acquisition.breaker import Bus
 from edge_agent.acquisition.queue import Mark, ReadingQueue
+from edge_agent.acquisition.receipts import Receipts
 from edge_agent.acquisition.schedule import Schedule
 from edge_agent.acquisition.status import DeviceState, DeviceStatus
 from edge_agent.clock import NS_PER_S, Clock, DeviceClock
-from edge_agent.drivers.base import DeviceConfig, Driver, Lossy, Poll, Polled, Receipted, Scanner
+from edge_agent.drivers.base import (
+    DeviceConfig,
+    Driver,
+    Lossy,
+    Poll,
+    Polled,
+    Receipted,
+    Scanner,
+)
 from edge_agent.drivers.history import Backfill
 from edge_agent.errors import ConfigError, DeviceError, NoAnswer
 from edge_agent.readings import BAD_COMMS, Event, Sample
@@ -79,8 +87,7 @@ class Device:
         self._renewed_ns: int | None = None
         self._gave_up = asyncio.Event()
         self._hung: set[asyncio.Task[None]] = set()
-        self._unkept: deque[int] = deque()  # places in the queue of what the driver delivered
-        self._kept = 0
+        self.receipts = Receipts(self._driver)
         self.backfill = Backfill(config, around.clock, around.emit)
 
     async def supervise(self) -> None:
@@ -93,20 +100,6 @@ class Device:
     def snapshot(self) -> DeviceStatus:
         """The status with the driver's own losses counted in."""
         return replace(self._status, overruns=self._status.overruns + self._dropped())
-
-    def remember(self, marks: Sequence[bytes]) -> None:
-        """Before ``supervise``: what an earlier life has kept of this device, oldest first."""
-        if isinstance(self._driver, Receipted):
-            self._driver.remember(marks)
-
-    def kept(self, place: int) -> None:
-        """Everything up to a place in the queue is durable: the driver may tell its source."""
-        before = self._kept
-        while self._unkept and self._unkept[0] <= place:
-            self._unkept.popleft()
-            self._kept += 1
-        if self._kept > before and isinstance(self._driver, Receipted):
-            self._driver.kept(self._kept)
 
     def review(self) -> None:
         """Look at the age of the data, end a session that brings none, report losses."""
@@ -161,7 +154,7 @@ class Device:
         task.add_done_callback(self._hung.discard)
         self._failed("crash: the driver does not let go of its session")
         self._driver = self._make()
-        self._unkept, self._kept = deque(), 0
+        self.receipts.succeed(self._driver)
 
     def _reason(self, task: asyncio.Task[None]) -> str:
         if self._renewed_ns is not None:
@@ -244,13 +237,12 @@ class Device:
 
     async def _listen(self, session: Driver) -> None:
         receipted = session if isinstance(session, Receipted) else None
-        unkept = self._unkept  # this driver's: a session that hangs may outlive it
         async with contextlib.aclosing(session.samples()) as deliveries:
             async for readings in deliveries:
                 marks = receipted.marks() if receipted else ()
                 place = self._deliver(readings, [(self.name, mark) for mark in marks])
                 if receipted:
-                    unkept.append(place)
+                    self.receipts.delivered(place, session, marks)
                 await self._around.queue.wait_for_room()
         raise NoAnswer("the driver ended by itself")
 

@@ -89,7 +89,7 @@ class Acquisition:
         """
         for device in self._devices:
             device.backfill.resume(since_ns)
-            device.remember((seen or {}).get(device.name, ()))
+            device.receipts.remember((seen or {}).get(device.name, ()))
 
     @property
     def taken(self) -> Taken:
@@ -99,7 +99,7 @@ class Acquisition:
     def kept(self, place: int) -> None:
         """Everything up to a place of ``taken`` is durable: senders may be told. On the loop."""
         for device in self._devices:
-            device.kept(place)
+            device.receipts.kept(place)
 
     def settled_ns(self) -> int | None:
         """Time [ns] before which no device with history will tell more; None: nobody need wait.

@@ -273,6 +273,11 @@ class Lossy(Protocol):
         ...
 
 
+REMEMBERED = 4_096
+"""Marks of kept deliveries that a device's driver knows."""
+MARK_BYTES = 16
+
+
 @runtime_checkable
 class Receipted(Protocol):
     """A driver that acknowledges or puts away what it delivered, once that is durable (0086).

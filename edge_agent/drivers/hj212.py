@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from edge_agent.clock import Clock
-from edge_agent.drivers.base import Reading
+from edge_agent.drivers.base import MARK_BYTES, REMEMBERED, Reading
 from edge_agent.drivers.hj212_packets import (
     DATA_ANSWER,
     EXECUTED,
@@ -34,8 +34,6 @@ from edge_agent.drivers.hj212_values import Hj212Config, Reader
 from edge_agent.errors import BadAnswer, ConfigError, NoAnswer
 
 QUEUE_LIMIT = 1_000  # packets
-_REMEMBERED = 4_096  # packets known by what identifies them
-_MARK_BYTES = 16
 _READ_SIZE = 4_096
 _DAMAGED_LIMIT = 100  # damaged packets of one connection
 _ANSWERS = (REQUEST_ANSWER, EXECUTED, NOTICE_ANSWER, DATA_ANSWER)
@@ -194,7 +192,7 @@ class Hj212Driver:
             self.dropped += 1  # not answered: the logger keeps it
             return
         self._known[key] = not readings
-        while len(self._known) > _REMEMBERED:
+        while len(self._known) > REMEMBERED:
             self._known.popitem(last=False)
         if not readings:
             self._acknowledge(packet, peer.writer)
@@ -230,7 +228,7 @@ class _Peer:
 def _identity(packet: Packet) -> bytes:
     """Rule 3: what makes two packets the same one."""
     text = f"{packet.mn};{packet.qn};{packet.cn};{packet.pno};{packet.data}"
-    return hashlib.sha256(text.encode("ascii")).digest()[:_MARK_BYTES]
+    return hashlib.sha256(text.encode("ascii")).digest()[:MARK_BYTES]
 
 
 def _passwords(config: Hj212Config) -> dict[str, bytes]:

@@ -11,10 +11,8 @@ import hashlib
 from collections import OrderedDict, deque
 from collections.abc import Sequence
 
+from edge_agent.drivers.base import MARK_BYTES, REMEMBERED
 from edge_agent.drivers.mqtt_link import Message, MqttLink
-
-_REMEMBERED = 4_096
-_MARK_BYTES = 16
 
 
 class Receipts:
@@ -51,7 +49,7 @@ class Receipts:
         for mark in marks:
             self._known[mark] = None
             self._known.move_to_end(mark)
-        while len(self._known) > _REMEMBERED:
+        while len(self._known) > REMEMBERED:
             self._known.popitem(last=False)
 
     def forget(self) -> None:
@@ -72,4 +70,4 @@ class Receipts:
 def _mark(message: Message) -> bytes:
     """What tells a QoS 1 message from all others that a broker may send again."""
     text = f"{message.mid}\0{message.topic}\0".encode()
-    return hashlib.sha256(text + message.payload).digest()[:_MARK_BYTES]
+    return hashlib.sha256(text + message.payload).digest()[:MARK_BYTES]

@@ -536,3 +536,60 @@ async def test_a_driver_that_swallows_its_cancellation_is_left_behind_for_a_new_
         assert acquired.status()[0].state is DeviceState.UP
         deaf.set()
         await settle()
+
+
+class Sender:
+    """A driver whose sender waits for an answer; the second delivery ends in a hang."""
+
+    def __init__(self, config, clock):
+        self.known, self.told, self._marks = [], [], []
+        self.deaf = asyncio.Event()
+        SENDERS.append(self)
+
+    async def __aenter__(self):
+        return self
+
+    async def __aexit__(self, *exc):
+        pass
+
+    async def samples(self):
+        for mark in (b"1", b"2"):
+            self._marks = [mark]
+            yield [Sample("d.t", 1, 5)]
+        while not self.deaf.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await self.deaf.wait()
+
+    def marks(self):
+        return self._marks
+
+    def remember(self, marks):
+        self.known += marks
+
+    def kept(self, deliveries):
+        self.told.append(deliveries)
+
+
+SENDERS = []
+
+
+async def test_what_a_driver_left_behind_had_delivered_is_known_to_its_successor(monkeypatch):
+    clock = FakeClock()
+    SENDERS.clear()
+    monkeypatch.setitem(DRIVERS, "modbus", Sender)
+    async with running([device(renew_s=20.0)], clock) as acquired:
+        acquired.resume(0, {"d": [b"0"]})
+        (first,) = SENDERS
+        acquired.kept(1)
+        assert first.told == [1]
+        await clock.advance(40)
+        second = SENDERS[1]
+        assert second.known == [b"0", b"1"]
+        acquired.kept(2)
+        assert second.known == [b"0", b"1", b"2"]
+        assert (first.told, second.told) == ([1], []), "the second delivery was not its own"
+        acquired.kept(4)
+        assert second.told == [2]
+        for sender in SENDERS:
+            sender.deaf.set()
+        await settle()
